@@ -1,0 +1,12 @@
+// Package all lists the engines that llmdyno is built with, one line each.
+// Only cli imports it.
+package all
+
+import (
+	"llmdyno/internal/engine"
+)
+
+// Engines are the known engines in the order in which tables list them.
+func Engines() engine.Set {
+	return engine.Set{}
+}
