@@ -287,6 +287,10 @@ type Setup struct {
 	GPUs     int    // GPUs a node; 0 = unknown
 	GPU      string // model name, "h100"; "" = unknown
 	Nodes    int    // 0 or 1 = one node
+	CPUs     int    // logical CPUs of a node; 0 = unknown
+	// SeqTokens is what the longest planned request needs, prompt and output
+	// together; 0 = unknown.
+	SeqTokens int
 }
 
 // Constraint is a rule between flags, model and hardware.
