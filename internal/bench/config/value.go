@@ -5,7 +5,6 @@ import (
 	"math/big"
 	"strconv"
 	"strings"
-	"unicode"
 	"unicode/utf8"
 
 	"llmdyno/internal/engine"
@@ -55,41 +54,6 @@ func (v Value) Number() (float64, bool) {
 	return 0, false
 }
 
-// Text is the value as upstream's commands show it: Python's str().
-func (v Value) Text() string {
-	if v.Kind == engine.ValueString {
-		return v.str
-	}
-	return v.repr()
-}
-
-// repr is Python's repr().
-func (v Value) repr() string {
-	switch v.Kind {
-	case engine.ValueNull:
-		return "None"
-	case engine.ValueBool:
-		return map[bool]string{true: "True", false: "False"}[v.bool]
-	case engine.ValueInt:
-		return v.int.String()
-	case engine.ValueFloat:
-		return pythonFloat(v.float)
-	case engine.ValueList:
-		parts := make([]string, len(v.list))
-		for i, x := range v.list {
-			parts[i] = x.repr()
-		}
-		return "[" + strings.Join(parts, ", ") + "]"
-	case engine.ValueMap:
-		parts := make([]string, len(v.pairs))
-		for i, p := range v.pairs {
-			parts[i] = p.key.repr() + ": " + p.value.repr()
-		}
-		return "{" + strings.Join(parts, ", ") + "}"
-	}
-	return pythonString(v.str)
-}
-
 // pythonFloat is repr() of a Python float: the shortest digits that read back
 // to the same number, with an exponent below 1e-4 and from 1e16 on.
 func pythonFloat(f float64) string {
@@ -97,7 +61,7 @@ func pythonFloat(f float64) string {
 	case math.IsNaN(f):
 		return "nan"
 	case math.IsInf(f, 0):
-		return strings.TrimPrefix(map[bool]string{true: "inf", false: "-inf"}[f > 0], "+")
+		return map[bool]string{true: "inf", false: "-inf"}[f > 0]
 	}
 	sci := strconv.FormatFloat(f, 'e', -1, 64)
 	_, exp, _ := strings.Cut(sci, "e")
@@ -109,46 +73,6 @@ func pythonFloat(f float64) string {
 		s += ".0"
 	}
 	return s
-}
-
-// pythonString is repr() of a Python string.
-func pythonString(s string) string {
-	quote := '\''
-	if strings.Contains(s, "'") && !strings.Contains(s, `"`) {
-		quote = '"'
-	}
-	var b strings.Builder
-	b.WriteRune(quote)
-	for _, r := range s {
-		b.WriteString(pythonRune(r, quote))
-	}
-	b.WriteRune(quote)
-	return b.String()
-}
-
-func pythonRune(r, quote rune) string {
-	switch {
-	case r == quote || r == '\\':
-		return `\` + string(r)
-	case r == '\n':
-		return `\n`
-	case r == '\r':
-		return `\r`
-	case r == '\t':
-		return `\t`
-	case r == ' ' || unicode.IsPrint(r):
-		return string(r)
-	case r < 0x100:
-		return `\x` + hex(r, 2)
-	case r < 0x10000:
-		return `\u` + hex(r, 4)
-	}
-	return `\U` + hex(r, 8)
-}
-
-func hex(r rune, width int) string {
-	s := strconv.FormatInt(int64(r), 16)
-	return strings.Repeat("0", max(0, width-len(s))) + s
 }
 
 // same is a key under which two values meet exactly when Python's == holds
