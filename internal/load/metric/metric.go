@@ -1,0 +1,320 @@
+// Package metric derives client metrics from the records of a trial:
+//
+//	[]sample.Record + duration + Limits  →  Summary
+//
+// It is a pure function of its input, so that a new definition can be applied
+// to an old file. Latencies are over successful requests that are not warm-up;
+// the share that failed stands beside them. The definitions:
+//
+//	TTFT = first_text − send           E2E = last_choices − send
+//	TPOT = (E2E − TTFT)/(tokens − 1)   for more than one token
+//	event gap = time between successive events with text
+//	ITL = event gap shared out over the tokens of the later event, where the
+//	      server counts tokens on each event
+//	NTPOT = E2E / tokens
+//	goodput = successful requests within every limit, a second; a one-token
+//	      answer keeps a TPOT limit, as in vllm/benchmarks/serve.py @ 009e6d4a
+//	attainment = good / planned: failed and dropped ones are bad
+package metric
+
+import (
+	"math"
+	"slices"
+
+	"llmdyno/internal/load/sample"
+)
+
+const (
+	msPerNs = 1e-6
+	second  = 1_000_000_000
+)
+
+// Compute derives the figures of a trial. durationNs is the time from its start
+// (before the first arrival gap) to its last result; rates are absent when it
+// is not positive. The records are not changed and may be in any order.
+func Compute(records []sample.Record, durationNs int64, lim Limits) Summary {
+	return collect(records, lim).summary(durationNs)
+}
+
+// tally is the one pass over the records.
+type tally struct {
+	counts                 Counts
+	errors, finish, source map[string]int
+	in, out, cached        int64
+	noIn, noOut            int // successes without a count
+	cachedTold             int
+	lim                    Limits
+	good                   int
+	stale                  int
+	events, shared         int
+	wantIn                 int64 // of successes with both counts
+	sameIn                 int64
+	wantOut, shortOut      int
+
+	ttft, e2e, tpot, itl, gap, ntpot, fromSched, lag, conn []float64
+	vTTFT, vTPOT, sTPOT, sE2E                              []float64
+	sumE2ENs, sumSGNs                                      float64
+	vGood                                                  int
+	firstSend                                              int64
+	ok                                                     []*sample.Record
+	spans                                                  []edge
+}
+
+type edge struct {
+	at   int64
+	step int
+}
+
+func collect(records []sample.Record, lim Limits) *tally {
+	t := &tally{lim: lim, errors: map[string]int{}, finish: map[string]int{}, source: map[string]int{}, firstSend: math.MaxInt64}
+	for i := range records {
+		if !records[i].Warmup {
+			t.add(&records[i])
+		}
+	}
+	return t
+}
+
+func (t *tally) add(r *sample.Record) {
+	t.counts.Planned++
+	if !r.OK() {
+		t.errors[string(r.Class)]++
+	}
+	if r.Class == sample.ClassDropped || r.Send == sample.Never {
+		t.counts.Dropped++
+		return
+	}
+	t.counts.Sent++
+	t.firstSend = min(t.firstSend, r.Send)
+	t.lag = append(t.lag, ms(r.Send-r.Sched))
+	if r.StaleRetry {
+		t.stale++
+	}
+	if end := lastInstant(r); end > r.Send {
+		t.spans = append(t.spans, edge{r.Send, 1}, edge{end, -1})
+	}
+	if !r.OK() {
+		t.counts.Failed++
+		return
+	}
+	t.counts.Succeeded++
+	t.ok = append(t.ok, r)
+	t.tokens(r)
+	t.latencies(r)
+	t.gaps(r)
+}
+
+// lastInstant is the end of a request for the concurrency sweep: the last event
+// with choices, or, where none came, the end of the stream.
+func lastInstant(r *sample.Record) int64 {
+	if r.LastChoices != sample.Never {
+		return r.LastChoices
+	}
+	return r.Done
+}
+
+func (t *tally) tokens(r *sample.Record) {
+	if r.Finish != "" {
+		t.finish[r.Finish]++
+	}
+	t.source[cmpOr(string(r.TokensBy), "none")]++
+	if r.InputTokens > 0 {
+		t.in += int64(r.InputTokens)
+		if r.WantInput > 0 {
+			t.wantIn += int64(r.WantInput)
+			t.sameIn += int64(r.InputTokens)
+		}
+	} else {
+		t.noIn++
+	}
+	if r.OutputTokens > 0 {
+		t.out += int64(r.OutputTokens)
+	} else {
+		t.noOut++
+	}
+	if r.CachedTokens >= 0 {
+		t.cached += int64(r.CachedTokens)
+		t.cachedTold++
+	}
+	if r.WantOutput > 0 && r.OutputTokens > 0 && r.TokensBy != sample.TokensEvents {
+		t.wantOut++
+		if r.OutputTokens < r.WantOutput {
+			t.shortOut++
+		}
+	}
+}
+
+func cmpOr(s, other string) string {
+	if s == "" {
+		return other
+	}
+	return s
+}
+
+func (t *tally) latencies(r *sample.Record) {
+	if r.Conn != sample.Never && !r.ConnReused {
+		t.conn = append(t.conn, ms(r.Conn-r.Send))
+	}
+	end := lastInstant(r)
+	if end == sample.Never {
+		return
+	}
+	e2e := end - r.Send
+	t.e2e = append(t.e2e, ms(e2e))
+	t.sumE2ENs += float64(e2e)
+	t.fromSched = append(t.fromSched, ms(end-r.Sched))
+	if r.OutputTokens > 0 {
+		t.ntpot = append(t.ntpot, ms(e2e)/float64(r.OutputTokens))
+	}
+	ttft, tpot := math.NaN(), 0.0
+	if r.FirstText != sample.Never {
+		ttft = ms(r.FirstText - r.Send)
+		t.ttft = append(t.ttft, ttft)
+		if r.OutputTokens > 1 {
+			tpot = (ms(e2e) - ttft) / float64(r.OutputTokens-1)
+			t.tpot = append(t.tpot, tpot)
+		}
+	}
+	if t.within(ttft, tpot, ms(e2e)) {
+		t.good++
+	}
+	t.compat(r, e2e)
+}
+
+func (t *tally) compat(r *sample.Record, e2e int64) {
+	n := float64(r.OutputTokens - 1)
+	if r.FirstChoices != sample.Never {
+		ttft, tpot := ms(r.FirstChoices-r.Send), 0.0
+		t.vTTFT = append(t.vTTFT, ttft)
+		if n > 0 {
+			tpot = (ms(e2e) - ttft) / n
+			t.vTPOT = append(t.vTPOT, tpot)
+		}
+		if t.within(ttft, tpot, ms(e2e)) {
+			t.vGood++
+		}
+	}
+	if r.Done != sample.Never {
+		t.sE2E = append(t.sE2E, ms(r.Done-r.Send))
+		t.sumSGNs += float64(r.Done - r.Send)
+		if n > 0 && r.FirstText != sample.Never {
+			t.sTPOT = append(t.sTPOT, ms(r.Done-r.FirstText)/n)
+		}
+	}
+}
+
+// within says whether a request keeps every limit. A TTFT that was not measured
+// (NaN) does not keep a TTFT limit.
+func (t *tally) within(ttft, tpot, e2e float64) bool {
+	return (t.lim.TTFTMs <= 0 || ttft <= t.lim.TTFTMs) &&
+		(t.lim.TPOTMs <= 0 || tpot <= t.lim.TPOTMs && !math.IsNaN(ttft)) &&
+		(t.lim.E2EMs <= 0 || e2e <= t.lim.E2EMs)
+}
+
+// gaps pools the times between events with text. A gap is shared out over the
+// tokens that the event added, when it says so.
+func (t *tally) gaps(r *sample.Record) {
+	last, tokens := sample.Never, int32(0)
+	counted := perEventCounts(r)
+	for _, e := range r.Events {
+		t.events++
+		if e.Shared {
+			t.shared++
+		}
+		if e.Text <= 0 {
+			continue
+		}
+		if last != sample.Never {
+			gap := ms(e.At - last)
+			t.gap = append(t.gap, gap)
+			if n := e.Tokens - tokens; counted && n > 0 {
+				for range n {
+					t.itl = append(t.itl, gap/float64(n))
+				}
+			}
+		}
+		last, tokens = e.At, e.Tokens
+	}
+}
+
+// perEventCounts says whether every event with text tells the tokens so far,
+// never fewer than the one before.
+func perEventCounts(r *sample.Record) bool {
+	before := int32(0)
+	for _, e := range r.Events {
+		if e.Text <= 0 {
+			continue
+		}
+		if e.Tokens <= 0 || e.Tokens < before {
+			return false
+		}
+		before = e.Tokens
+	}
+	return true
+}
+
+func ms(ns int64) float64 { return float64(ns) * msPerNs }
+
+// peaks are the largest numbers of output tokens and of events with text in a
+// 1 s bucket that starts at a multiple of 1 s after the first send. Tokens of a
+// stream without counts on its events are spread evenly over its events.
+func (t *tally) peaks() (tokens, events float64) {
+	type bucket struct{ tokens, events float64 }
+	buckets := map[int64]bucket{}
+	for _, r := range t.ok {
+		weight, counted := eventWeight(r)
+		before := int32(0)
+		for _, e := range r.Events {
+			if e.Text <= 0 {
+				continue
+			}
+			n := weight
+			if counted {
+				n, before = float64(e.Tokens-before), e.Tokens
+			}
+			k := (e.At - t.firstSend) / second
+			b := buckets[k]
+			b.tokens += n
+			b.events++
+			buckets[k] = b
+		}
+	}
+	for _, b := range buckets {
+		tokens, events = max(tokens, b.tokens), max(events, b.events)
+	}
+	return tokens, events
+}
+
+// eventWeight is the number of tokens that each event with text stands for,
+// or counted when the events say it themselves.
+func eventWeight(r *sample.Record) (weight float64, counted bool) {
+	n := 0
+	for _, e := range r.Events {
+		if e.Text > 0 {
+			n++
+		}
+	}
+	if n == 0 || perEventCounts(r) {
+		return 0, n > 0
+	}
+	return float64(r.OutputTokens) / float64(n), false
+}
+
+// peakConcurrency sweeps over the half-open intervals [send, end).
+func (t *tally) peakConcurrency() int {
+	slices.SortFunc(t.spans, func(a, b edge) int {
+		switch {
+		case a.at != b.at && a.at < b.at:
+			return -1
+		case a.at != b.at:
+			return 1
+		}
+		return a.step - b.step // an end at the same instant comes first
+	})
+	peak, now := 0, 0
+	for _, e := range t.spans {
+		now += e.step
+		peak = max(peak, now)
+	}
+	return peak
+}

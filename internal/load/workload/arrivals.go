@@ -1,0 +1,114 @@
+package workload
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"time"
+)
+
+// ArrivalKind names the law of the gaps between arrivals.
+type ArrivalKind string
+
+// The arrival processes. All but closed are open loop: an arrival does not wait
+// for earlier requests to end.
+const (
+	ArrivalPoisson  ArrivalKind = "poisson"  // exponential gaps
+	ArrivalConstant ArrivalKind = "constant" // equal gaps
+	ArrivalGamma    ArrivalKind = "gamma"    // gamma gaps of shape Burstiness
+	ArrivalClosed   ArrivalKind = "closed"   // the next request leaves when one ends
+)
+
+// Arrivals is an arrival process. The first arrival comes one gap after the
+// start, and no gap is rescaled: n Poisson arrivals take n/rate seconds only on
+// average, as they should.
+type Arrivals struct {
+	Kind ArrivalKind // "" = poisson
+	// RateRPS is the mean arrivals per second; 0 = all at once, at the start.
+	RateRPS float64
+	// Burstiness is the shape of gamma gaps: 1 = Poisson, smaller is burstier,
+	// larger more even. 0 = 1. Only for ArrivalGamma.
+	Burstiness float64
+	Seed       uint64
+}
+
+// Validate says what is wrong with the process.
+func (a Arrivals) Validate() error {
+	switch a.Kind {
+	case ArrivalPoisson, ArrivalConstant, ArrivalGamma, ArrivalClosed, "":
+	default:
+		return fmt.Errorf("arrival process %q is not known; expected poisson, constant, gamma or closed", a.Kind)
+	}
+	if !(a.RateRPS >= 0) || math.IsInf(a.RateRPS, 1) {
+		return fmt.Errorf("arrival rate %v requests/s: expected a number of at least 0 (0 = all at once)", a.RateRPS)
+	}
+	if !(a.Burstiness >= 0) || math.IsInf(a.Burstiness, 1) {
+		return fmt.Errorf("burstiness %v: expected a number above 0 (1 = Poisson); use constant arrivals for an infinite one", a.Burstiness)
+	}
+	return nil
+}
+
+// Open says whether arrivals ignore completions.
+func (a Arrivals) Open() bool { return a.Kind != ArrivalClosed }
+
+// maxOffset bounds offsets, so that a tiny rate cannot overflow them: ten years.
+const maxOffset = float64(10 * 365 * 24 * time.Hour)
+
+// Schedule is the offset of each of n arrivals from the start. The offsets of a
+// shorter schedule are the first of a longer one. A closed loop has no schedule
+// of its own: all offsets are 0 and completions pace it.
+func (a Arrivals) Schedule(n int) []time.Duration {
+	out := make([]time.Duration, max(n, 0))
+	if a.RateRPS <= 0 || a.Kind == ArrivalClosed {
+		return out
+	}
+	period := float64(time.Second) / a.RateRPS
+	r := rand.New(rand.NewPCG(a.Seed, streamArrivals))
+	at := 0.0
+	for i := range out {
+		switch a.Kind {
+		case ArrivalConstant:
+			at = float64(i+1) * period // index times period: no error accumulates
+		case ArrivalGamma:
+			at += gammaGap(r, a.shape()) * period
+		default:
+			at += r.ExpFloat64() * period
+		}
+		out[i] = time.Duration(min(at, maxOffset))
+	}
+	return out
+}
+
+// streamArrivals keeps the random stream of arrivals apart from the prompts'.
+const streamArrivals = 0x6172726976616c73
+
+func (a Arrivals) shape() float64 {
+	if a.Burstiness == 0 {
+		return 1
+	}
+	return a.Burstiness
+}
+
+// gammaGap draws from the gamma distribution of the given shape with mean 1.
+// G. Marsaglia, W. W. Tsang, "A Simple Method for Generating Gamma Variables",
+// ACM TOMS 26 (2000) 363-372; shapes below 1 by their boosting remark.
+func gammaGap(r *rand.Rand, shape float64) float64 {
+	k, boost := shape, 1.0
+	if k < 1 {
+		boost = math.Pow(1-r.Float64(), 1/k)
+		k++
+	}
+	d := k - 1.0/3
+	c := 1 / math.Sqrt(9*d)
+	for {
+		x := r.NormFloat64()
+		v := 1 + c*x
+		if v <= 0 {
+			continue
+		}
+		v = v * v * v
+		if u := 1 - r.Float64(); math.Log(u) < 0.5*x*x+d-d*v+d*math.Log(v) {
+			return d * v * boost / shape
+		}
+	}
+}
