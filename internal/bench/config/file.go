@@ -28,7 +28,7 @@ const (
 // values with defaults filled in.
 type File struct {
 	SchemaVersion int        `yaml:"schema_version" req:"true" enum:"1,2" doc:"Format of this file: 1 is the upstream cookbook schema, 2 adds the keys marked so on this page."`
-	Source        Source     `yaml:"source" doc:"Where the figures come from."`
+	Source        Source     `yaml:"source" req:"1" doc:"Where the figures come from."`
 	Model         Model      `yaml:"model" req:"true" doc:"The model that every engine serves."`
 	Hardware      Hardware   `yaml:"hardware" doc:"The machine that the figures are meant for."`
 	Dataset       Dataset    `yaml:"dataset" doc:"What is sent, as parallel lists: element i of each list is scenario i."`
