@@ -10,7 +10,7 @@ import (
 )
 
 // maxEnumerated bounds the combinations that are looked at to count a space.
-const maxEnumerated = 100_000
+const maxEnumerated = 20_000
 
 // Plan makes the candidates of every enabled engine, in the order of the set.
 // The file must be free of errors; with errors the plan holds what could be

@@ -3,6 +3,7 @@ package config
 import (
 	"encoding/json"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -136,6 +137,25 @@ func TestCandidateJSONKeepsOrderAndTypes(t *testing.T) {
 		again, _ := marshal(back)
 		if string(again) != string(data) {
 			t.Fatalf("written %s\nread back %s", data, again)
+		}
+	}
+}
+
+func TestExamplesAreValid(t *testing.T) {
+	files, err := filepath.Glob("../../../examples/*.yaml")
+	if err != nil || len(files) < 2 {
+		t.Fatalf("%d examples: %v", len(files), err)
+	}
+	for name, set := range map[string]engine.Set{"fixture": fixtureSet(), "real tables": all.Engines()} {
+		for _, path := range files {
+			if name == "fixture" && filepath.Base(path) == "llamacpp.yaml" {
+				continue // an engine that the fixtures do not have
+			}
+			for _, f := range ValidatePaths([]string{path}, set, Options{}).Files {
+				if len(f.Errors) > 0 {
+					t.Errorf("%s: %s\n%s", name, path, lines(f.Errors))
+				}
+			}
 		}
 	}
 }

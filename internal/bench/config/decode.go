@@ -300,7 +300,7 @@ type schemaField struct {
 	index            int
 	name, since, req string
 	enum             []string
-	min, above       *float64
+	min, max, above  *float64
 	doc              string
 }
 
@@ -313,7 +313,7 @@ func schemaFields(t reflect.Type) []schemaField {
 		if name == "" {
 			continue
 		}
-		sf := schemaField{index: i, name: name, since: f.Tag.Get("since"), req: f.Tag.Get("req"), doc: f.Tag.Get("doc"), min: tagNumber(f, "min"), above: tagNumber(f, "above")}
+		sf := schemaField{index: i, name: name, since: f.Tag.Get("since"), req: f.Tag.Get("req"), doc: f.Tag.Get("doc"), min: tagNumber(f, "min"), max: tagNumber(f, "max"), above: tagNumber(f, "above")}
 		if e := f.Tag.Get("enum"); e != "" {
 			sf.enum = strings.Split(e, ",")
 		}
@@ -414,6 +414,8 @@ func (d *decoder) bounds(n *yaml.Node, v reflect.Value, f schemaField, path stri
 	case !ok:
 	case f.min != nil && x < *f.min:
 		d.fail(n, path, "must be at least %g, got %g", *f.min, x)
+	case f.max != nil && x > *f.max:
+		d.fail(n, path, "must be at most %.0f, got %.0f", *f.max, x)
 	case f.above != nil && x <= *f.above:
 		d.fail(n, path, "must be above %g, got %g", *f.above, x)
 	}

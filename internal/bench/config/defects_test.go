@@ -274,11 +274,11 @@ func TestCustomDataset(t *testing.T) { // V25
 	text := strings.Replace(smallFile("1", "8", "", ""), "  input_len: [1000]\n  output_len: [1000]\n", "  kind: custom\n  path: data.jsonl\n", 1)
 	for data, want := range map[string]string{
 		`{"prompt":"a","output_len":3}` + "\n": "",
-		"":                                     "is empty",
-		"\n\n":                                 "is empty",
-		"prompt\n":                             "line 1: a JSON object",
-		`{"text":"a"}`:                         "neither prompt nor messages",
-		`{"prompt":"a"}` + "\n" + `{"prompt":"a","output_len":-1}`: "line 2: output_len must be at least 1",
+		"":                                     "holds no rows",
+		"\n\n":                                 "holds no rows",
+		"prompt\n":                             "line 1: expected a JSON object",
+		`{"text":"a"}`:                         "no prompt",
+		`{"prompt":"a"}` + "\n" + `{"prompt":"a","output_len":-1}`: "line 2: lengths",
 	} {
 		dir := writeFiles(t, map[string]string{"c.yaml": text, "data.jsonl": data})
 		r := ValidatePaths([]string{filepath.Join(dir, "c.yaml")}, fixtureSet(), Options{})

@@ -22,7 +22,7 @@ const (
 //	since  "2" = needs schema_version 2
 //	req    "true" = must be present ("1" = only in schema_version 1)
 //	enum   allowed words
-//	min    smallest allowed number; above = it must be larger than this
+//	min    smallest allowed number; max = largest; above = it must be larger than this
 //
 // Absent optional values stay at their zero value; use the methods below for
 // values with defaults filled in.
@@ -72,10 +72,10 @@ type Hardware struct {
 type Dataset struct {
 	Kind          string   `yaml:"kind" enum:"random,custom" doc:"random: synthetic prompts of the given lengths. custom: prompts from path."`
 	Path          string   `yaml:"path" doc:"JSONL with one request a line (kind custom), relative to this file. Rows hold prompt or messages, output_len, and optionally extra_request_body and metadata."`
-	NumPrompts    int      `yaml:"num_prompts" min:"1" doc:"Requests of one measurement. Default 80."`
+	NumPrompts    int      `yaml:"num_prompts" min:"1" max:"10000000" doc:"Requests of one measurement. Default 80."`
 	ScenarioNames []string `yaml:"scenario_names" doc:"Name of each scenario."`
-	InputLen      []int    `yaml:"input_len" min:"1" doc:"Prompt tokens of each scenario."`
-	OutputLen     []int    `yaml:"output_len" min:"1" doc:"Output tokens of each scenario."`
+	InputLen      []int    `yaml:"input_len" min:"1" max:"10000000" doc:"Prompt tokens of each scenario."`
+	OutputLen     []int    `yaml:"output_len" min:"1" max:"10000000" doc:"Output tokens of each scenario."`
 	Seed          uint64   `yaml:"seed" since:"2" doc:"Seed of prompts and arrivals. Default 1."`
 }
 
@@ -90,9 +90,9 @@ type Scenario struct {
 	Name       string `yaml:"name" req:"true" doc:"Name of the scenario, unique in the file."`
 	Kind       string `yaml:"kind" enum:"random,custom" doc:"As dataset.kind, for this scenario."`
 	Path       string `yaml:"path" doc:"As dataset.path, for this scenario."`
-	InputLen   int    `yaml:"input_len" min:"1" doc:"Prompt tokens (kind random)."`
-	OutputLen  int    `yaml:"output_len" min:"1" doc:"Output tokens (kind random; kind custom: for rows without output_len)."`
-	NumPrompts int    `yaml:"num_prompts" min:"1" doc:"Requests of one measurement; default is dataset.num_prompts."`
+	InputLen   int    `yaml:"input_len" min:"1" max:"10000000" doc:"Prompt tokens (kind random)."`
+	OutputLen  int    `yaml:"output_len" min:"1" max:"10000000" doc:"Output tokens (kind random; kind custom: for rows without output_len)."`
+	NumPrompts int    `yaml:"num_prompts" min:"1" max:"10000000" doc:"Requests of one measurement; default is dataset.num_prompts."`
 	SLA        SLA    `yaml:"sla" doc:"Limits of this scenario; a limit that is absent here is taken from the file's."`
 }
 
@@ -106,9 +106,9 @@ type Benchmark struct {
 	QPS              QPS         `yaml:"qps" doc:"Range in which the highest rate that meets the limits is looked for."`
 	SLA              SLA         `yaml:"sla" doc:"Limits that a measurement must meet."`
 	OutputDir        string      `yaml:"output_dir" doc:"Where upstream tools write. Run folders are chosen on the command line here."`
-	Repeats          int         `yaml:"repeats" since:"2" min:"1" doc:"Measurements of each load point. Default 1."`
-	Warmup           *int        `yaml:"warmup" since:"2" min:"0" doc:"Requests sent before each measurement and left out of it. Default 1."`
-	RequestTimeoutS  float64     `yaml:"request_timeout_s" since:"2" above:"0" doc:"Bound on one request in seconds. Default 600."`
+	Repeats          int         `yaml:"repeats" since:"2" min:"1" max:"1000" doc:"Measurements of each load point. Default 1."`
+	Warmup           *int        `yaml:"warmup" since:"2" min:"0" max:"1000000" doc:"Requests sent before each measurement and left out of it. Default 1."`
+	RequestTimeoutS  float64     `yaml:"request_timeout_s" since:"2" above:"0" max:"86400" doc:"Bound on one request in seconds. Default 600."`
 	Arrivals         Arrivals    `yaml:"arrivals" since:"2" doc:"Law of the gaps between requests."`
 	Loads            []LoadPoint `yaml:"loads" since:"2" doc:"Load points to measure, in place of the search in qps."`
 	APIKeyEnv        string      `yaml:"api_key_env" since:"2" doc:"Name of the environment variable that holds the server's API key. The key itself never stands in a file."`
@@ -136,7 +136,7 @@ type LoadPoint struct {
 
 // Search is how candidates are chosen.
 type Search struct {
-	Limit               int    `yaml:"max_candidates_per_framework" req:"true" min:"1" doc:"Most candidates of one engine, the baseline included."`
+	Limit               int    `yaml:"max_candidates_per_framework" req:"true" min:"1" max:"10000" doc:"Most candidates of one engine, the baseline included."`
 	Tier                int    `yaml:"tier" min:"1" doc:"Upstream's effort level: 1 smoke, 2 default, 3 exhaustive. For the record."`
 	CandidateGeneration string `yaml:"candidate_generation" doc:"Upstream's name of the strategy. For the record."`
 	Resume              *bool  `yaml:"resume" doc:"Upstream's wish to resume. Every run can be resumed here."`
@@ -146,7 +146,7 @@ type Search struct {
 // Launch is how servers are started.
 type Launch struct {
 	Backend       string  `yaml:"backend" enum:"local" doc:"Where servers run: local is a process on this machine."`
-	ReadyTimeoutS float64 `yaml:"ready_timeout_s" above:"0" doc:"Bound in seconds on the wait until a server is ready; absent = the engine's own."`
+	ReadyTimeoutS float64 `yaml:"ready_timeout_s" above:"0" max:"86400" doc:"Bound in seconds on the wait until a server is ready; absent = the engine's own."`
 	Host          string  `yaml:"host" doc:"Address that servers listen on; absent = the engine's default here, the loopback."`
 }
 
@@ -161,7 +161,7 @@ type Framework struct {
 	Candidates    []Flags `yaml:"candidates" since:"2" doc:"Further candidates, each a map that is laid over the base flags; tried after the baseline and before the product."`
 	Version       string  `yaml:"version" since:"2" doc:"Engine version that the section is written for; flags that it does not have are named."`
 	Env           Env     `yaml:"environment" since:"2" doc:"Environment variables of the server process."`
-	ReadyTimeoutS float64 `yaml:"ready_timeout_s" since:"2" above:"0" doc:"As launch.ready_timeout_s, for this engine."`
+	ReadyTimeoutS float64 `yaml:"ready_timeout_s" since:"2" above:"0" max:"86400" doc:"As launch.ready_timeout_s, for this engine."`
 }
 
 // EngineSection is one section under frameworks with the name it was given.

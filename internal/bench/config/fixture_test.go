@@ -59,7 +59,7 @@ func fixtureSet() engine.Set {
 		engine.Flag{Key: "new_flag", Type: engine.FlagInt, Since: "0.6.0"})
 	vllm := &engine.Engine{
 		ID: "vllm", Help: help,
-		Wires:  []engine.Wire{{Endpoint: engine.EndpointCompletions, Path: "/v1/completions"}},
+		Wires:  []engine.Wire{{Endpoint: engine.EndpointCompletions, Path: "/v1/completions"}, {Endpoint: engine.EndpointChat, Path: "/v1/chat/completions"}},
 		Launch: engine.Launch{Command: []string{"vllm", "serve"}, SeqLimit: "max_model_len", TP: "tensor_parallel_size", PP: "pipeline_parallel_size", BatchLimit: []string{"max_num_seqs"}, MemoryFraction: []string{"gpu_memory_utilization"}},
 		Flags:  fixtureFlags("block_size dtype enable_chunked_prefill enable_prefix_caching gpu_memory_utilization host kv_cache_dtype long_prefill_token_threshold max_long_partial_prefills max_model_len max_num_batched_tokens max_num_partial_prefills max_num_seqs pipeline_parallel_size port tensor_parallel_size trust_remote_code"),
 		Constraints: []engine.Constraint{

@@ -85,6 +85,9 @@ func decorate(s *jsonschema.Schema, t reflect.Type) {
 		if f.min != nil {
 			item.Minimum = jsonNumber(*f.min)
 		}
+		if f.max != nil {
+			item.Maximum = jsonNumber(*f.max)
+		}
 		if f.above != nil {
 			item.ExclusiveMinimum = jsonNumber(*f.above)
 		}
@@ -245,11 +248,15 @@ func typeName(t reflect.Type, f schemaField) string {
 }
 
 func rangeText(f schemaField) string {
-	switch {
-	case f.min != nil:
-		return fmt.Sprintf(" ≥ %g", *f.min)
-	case f.above != nil:
-		return fmt.Sprintf(" > %g", *f.above)
+	text := ""
+	if f.min != nil {
+		text += fmt.Sprintf(" ≥ %g", *f.min)
 	}
-	return ""
+	if f.above != nil {
+		text += fmt.Sprintf(" > %g", *f.above)
+	}
+	if f.max != nil {
+		text += fmt.Sprintf(" ≤ %.0f", *f.max)
+	}
+	return text
 }

@@ -152,8 +152,8 @@ func cmpOr(s, other string) string {
 }
 
 func (t *tally) latencies(r *sample.Record) {
-	if r.Conn != sample.Never && !r.ConnReused {
-		t.conn = append(t.conn, ms(r.Conn-r.Send))
+	if r.Conn != sample.Never && !r.ConnReused && r.Conn >= r.Begin {
+		t.conn = append(t.conn, ms(r.Conn-r.Begin))
 	}
 	end := lastInstant(r)
 	if end == sample.Never {

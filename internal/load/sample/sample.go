@@ -55,8 +55,8 @@ type Event struct {
 	Bytes  int32 `json:"bytes"`            // size of the event's data
 	Text   int32 `json:"text_bytes"`       // bytes of new text in it
 	Tokens int32 `json:"tokens,omitempty"` // output tokens so far; 0 = not told
-	// Shared: the read that brought this event brought others too, so At is an
-	// upper bound.
+	// Shared: the read that brought this event brought other content events
+	// too, so At is an upper bound.
 	Shared bool `json:"shared,omitempty"`
 }
 
@@ -64,7 +64,8 @@ type Event struct {
 type Record struct {
 	Index  int   `json:"index"`    // position in the workload, from 0
 	Sched  int64 `json:"sched_ns"` // the arrival
-	Send   int64 `json:"send_ns"`  // just before the first byte, after any wait for a slot
+	Begin  int64 `json:"begin_ns"` // the client took it up and asked for a connection, after any wait for a slot
+	Send   int64 `json:"send_ns"`  // just before the first byte; Begin, where no connection came about
 	Conn   int64 `json:"conn_ns"`  // connection ready; Never = reused without a wait
 	Header int64 `json:"headers_ns"`
 

@@ -1,0 +1,328 @@
+package client
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptrace"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"llmdyno/internal/engine"
+	"llmdyno/internal/load/sample"
+)
+
+// Clock tells the nanoseconds since a trial began.
+type Clock interface{ Now() int64 }
+
+// drainTime bounds the wait for the end of the HTTP body after [DONE]; with the
+// end seen the connection can be used again.
+const drainTime = time.Second
+
+// readBuffer is the largest part of a stream that one read takes.
+const readBuffer = 16 << 10
+
+var readBuffers = sync.Pool{New: func() any { return new([readBuffer]byte) }}
+
+// Stream posts body to the wire's endpoint, reads the reply, as a stream of
+// events or whole, and fills rec: every instant from Begin on, counts, status
+// and, when it failed, class and error. Sched, Index and the wanted lengths are
+// the caller's. A request that died on a kept-alive connection before a byte of
+// the reply is sent once more on a fresh one and marked StaleRetry. ctx bounds
+// it. The caller makes rec with [sample.New].
+func (c *Client) Stream(ctx context.Context, w engine.Wire, body []byte, id string, clock Clock, rec *sample.Record) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	rec.RequestID = id
+	rec.Begin = clock.Now()
+	rec.Send = rec.Begin
+	resp, err := c.send(ctx, w.Path, body, id, clock, rec)
+	if err != nil {
+		class, words := classify(cause(ctx, err))
+		c.failed(rec, clock, class, "POST "+w.Path+": "+words)
+		return
+	}
+	defer resp.Body.Close()
+	rec.Header, rec.Status = clock.Now(), resp.StatusCode
+	s := stream{client: c, wire: w, clock: clock, rec: rec}
+	switch {
+	case resp.StatusCode != http.StatusOK:
+		text, _ := io.ReadAll(io.LimitReader(resp.Body, 16<<10))
+		c.failed(rec, clock, statusClass(resp.StatusCode), "POST "+w.Path+": "+resp.Status+": "+c.reason(text))
+	case strings.HasPrefix(resp.Header.Get("Content-Type"), "application/json"):
+		s.whole(ctx, resp.Body)
+	default:
+		s.events(ctx, cancel, resp.Body)
+	}
+}
+
+func (c *Client) failed(rec *sample.Record, clock Clock, class sample.Class, text string) {
+	if rec.Done == sample.Never {
+		rec.Done = clock.Now()
+	}
+	rec.Class, rec.Error = class, c.oneLine("%s", text)
+}
+
+// cause prefers the reason why ctx ended over the transport's words for it.
+func cause(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return err
+}
+
+// attempt is what the transport tells of one attempt, from its own goroutines.
+type attempt struct {
+	conns      atomic.Int32
+	send       atomic.Int64
+	reused     atomic.Bool
+	firstBytes atomic.Bool
+}
+
+func (c *Client) send(ctx context.Context, path string, body []byte, id string, clock Clock, rec *sample.Record) (*http.Response, error) {
+	var a attempt
+	resp, err := c.attempt(ctx, c.kept, path, body, id, clock, &a)
+	retried := a.conns.Load() > 1
+	if err != nil && a.reused.Load() && !a.firstBytes.Load() && stale(ctx, err) {
+		retried, a = true, attempt{}
+		resp, err = c.attempt(ctx, c.fresh, path, body, id, clock, &a)
+	}
+	if a.conns.Load() > 0 {
+		rec.Send = a.send.Load()
+		rec.ConnReused = a.reused.Load()
+		if !rec.ConnReused {
+			rec.Conn = rec.Send
+		}
+	}
+	rec.StaleRetry = retried
+	return resp, err
+}
+
+func (c *Client) attempt(ctx context.Context, t *http.Transport, path string, body []byte, id string, clock Clock, a *attempt) (*http.Response, error) {
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		GotConn: func(i httptrace.GotConnInfo) {
+			a.reused.Store(i.Reused)
+			a.conns.Add(1)
+			a.send.Store(clock.Now())
+		},
+		GotFirstResponseByte: func() { a.firstBytes.Store(true) },
+	})
+	r := c.request(ctx, http.MethodPost, path, nil, body)
+	r.Header.Set("X-Request-Id", id)
+	r.Header.Set("Accept", "text/event-stream")
+	return t.RoundTrip(r)
+}
+
+// stale says that an error is what a connection gives that the other side had
+// already closed. net/http has no exported error for it (Go 1.26 net/http
+// transport.go, errServerClosedIdle), so its words are matched as well.
+func stale(ctx context.Context, err error) bool {
+	return ctx.Err() == nil && (errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
+		errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) || errors.Is(err, io.ErrClosedPipe) ||
+		strings.Contains(err.Error(), "server closed idle connection"))
+}
+
+// stream turns the reply of one request into its record.
+type stream struct {
+	client *Client
+	wire   engine.Wire
+	clock  Clock
+	rec    *sample.Record
+	delta  engine.Delta
+
+	text   int // bytes of a cumulative text so far
+	tokens int // tokens so far by the events
+	texts  int // events with text
+	inRead int // events with text in the present read
+	now    int64
+	done   bool // [DONE] has come
+	usage  *engine.Usage
+}
+
+var errDone = errors.New("end of stream")
+
+// inBand is an error that came as an event.
+type inBand string
+
+func (e inBand) Error() string { return "the stream says: " + string(e) }
+
+// malformed is an event that cannot be decoded.
+type malformed struct{ err error }
+
+func (e malformed) Error() string { return "stream event cannot be read: " + e.err.Error() }
+
+func (s *stream) events(ctx context.Context, cancel func(), body io.Reader) {
+	buf := readBuffers.Get().(*[readBuffer]byte)
+	defer readBuffers.Put(buf)
+	var sse sseReader
+	var err error
+	for err == nil {
+		var n int
+		n, err = body.Read(buf[:])
+		s.now = s.clock.Now()
+		first := len(s.rec.Events)
+		s.inRead = 0
+		if bad := sse.feed(buf[:n], s.event); bad != nil {
+			err = bad
+		} else if err == io.EOF {
+			if bad := sse.end(s.event); bad != nil {
+				err = bad
+			}
+		}
+		if s.inRead > 1 {
+			for i := first; i < len(s.rec.Events); i++ {
+				s.rec.Events[i].Shared = true
+			}
+		}
+	}
+	s.rec.Done = s.now
+	if errors.Is(err, errDone) {
+		s.drain(cancel, body, buf[:])
+	}
+	s.close(ctx, err)
+}
+
+// drain reads on to the end of the body, for a bounded time.
+func (s *stream) drain(cancel func(), body io.Reader, buf []byte) {
+	stop := time.AfterFunc(drainTime, cancel)
+	defer stop.Stop()
+	for {
+		if _, err := body.Read(buf); err != nil {
+			return
+		}
+	}
+}
+
+// event takes the data of one event.
+func (s *stream) event(data []byte) error {
+	if bytes.Equal(bytes.TrimSpace(data), []byte("[DONE]")) {
+		s.done = true
+		return errDone
+	}
+	if err := s.wire.Decode(data, &s.delta); err != nil {
+		return malformed{err}
+	}
+	d := &s.delta
+	if d.Error != "" {
+		return inBand(d.Error)
+	}
+	s.count(d)
+	if d.HasChoices {
+		if s.rec.FirstChoices == sample.Never {
+			s.rec.FirstChoices = s.now
+		}
+		s.rec.LastChoices = s.now
+	}
+	if n := s.newText(d); n > 0 {
+		s.content(len(data), n)
+	}
+	return nil
+}
+
+func (s *stream) count(d *engine.Delta) {
+	if d.Usage != nil {
+		s.usage, s.rec.UsageAt = d.Usage, s.now
+	}
+	s.tokens = max(s.tokens, d.Tokens)
+	if d.Finish != "" {
+		s.rec.Finish = d.Finish
+	}
+}
+
+// newText is the number of bytes of generated content that an event adds.
+func (s *stream) newText(d *engine.Delta) int {
+	n := len(d.Text)
+	if d.Cumulative {
+		n = max(0, len(d.Text)-s.text)
+		s.text = max(s.text, len(d.Text))
+	}
+	return n + len(d.Reasoning) + len(d.ToolArgs)
+}
+
+func (s *stream) content(size, text int) {
+	if s.rec.FirstText == sample.Never {
+		s.rec.FirstText = s.now
+	}
+	s.rec.LastText = s.now
+	s.texts++
+	s.inRead++
+	e := sample.Event{At: s.now, Bytes: int32(size), Text: int32(text)}
+	if s.delta.Tokens > 0 {
+		e.Tokens = int32(min(s.delta.Tokens, 1<<31-1))
+	}
+	s.rec.Events = append(s.rec.Events, e)
+}
+
+// close judges how the stream ended.
+func (s *stream) close(ctx context.Context, err error) {
+	s.countTokens()
+	var said inBand
+	var bad malformed
+	fail := func(class sample.Class, text string) {
+		s.client.failed(s.rec, s.clock, class, "POST "+s.wire.Path+": "+text)
+	}
+	switch {
+	case errors.As(err, &said):
+		fail(sample.ClassInBand, err.Error())
+	case errors.As(err, &bad):
+		fail(sample.ClassMalformed, err.Error())
+	case !s.done && !errors.Is(err, io.EOF):
+		class, words := classify(cause(ctx, err))
+		fail(class, words)
+	case !s.done && s.rec.Finish == "":
+		fail(sample.ClassTruncated, "the stream ended without a finish reason and without [DONE]")
+	case s.rec.OutputTokens == 0:
+		fail(sample.ClassEmpty, "the stream ended well but brought no token")
+	}
+}
+
+// countTokens takes the server's own counts; without them the events with text
+// are counted, which is a lower bound. The requested length is never used.
+func (s *stream) countTokens() {
+	r := s.rec
+	switch {
+	case s.usage != nil:
+		r.InputTokens, r.OutputTokens = max(s.usage.Prompt, 0), max(s.usage.Completion, 0)
+		r.CachedTokens, r.TokensBy = s.usage.Cached, sample.TokensUsage
+	case s.tokens > 0:
+		r.OutputTokens, r.TokensBy = s.tokens, sample.TokensUsage
+	case s.texts > 0:
+		r.OutputTokens, r.TokensBy = s.texts, sample.TokensEvents
+	}
+}
+
+// whole takes a reply that is not a stream: it has no first token.
+func (s *stream) whole(ctx context.Context, body io.Reader) {
+	data, err := io.ReadAll(io.LimitReader(body, s.client.maxBody+1))
+	s.now = s.clock.Now()
+	s.rec.Done = s.now
+	if err == nil && int64(len(data)) > s.client.maxBody {
+		err = malformed{errEventTooLong}
+	}
+	if err == nil {
+		if bad := s.wire.Decode(data, &s.delta); bad != nil {
+			err = malformed{bad}
+		} else if s.delta.Error != "" {
+			err = inBand(s.delta.Error)
+		}
+	}
+	if err != nil {
+		s.close(ctx, err)
+		return
+	}
+	s.count(&s.delta)
+	if s.delta.HasChoices {
+		s.rec.LastChoices = s.now
+	}
+	s.texts = 0 // one reply is no count of tokens
+	s.done = true
+	s.countTokens()
+	if s.newText(&s.delta) == 0 && s.rec.OutputTokens == 0 {
+		s.client.failed(s.rec, s.clock, sample.ClassEmpty, "POST "+s.wire.Path+": the reply brought no token")
+	}
+}

@@ -1,0 +1,58 @@
+package sglang
+
+import "llmdyno/internal/engine"
+
+func endpoints() []engine.Endpoint {
+	rows := []engine.Endpoint{
+		{Name: engine.EndpointHealth, Method: "GET", Path: "/health", ReadOnly: true,
+			Cost: "generates one token and polls once a second: about 1 s, up to 20 s; a busy server passes on other requests' output"},
+		{Name: engine.EndpointHealthGenerate, Method: "GET", Path: "/health_generate", ReadOnly: true,
+			Cost: "as /health, and never a constant answer"},
+		{Name: engine.EndpointModels, Method: "GET", Path: "/v1/models", ReadOnly: true, Auth: true},
+		{Name: engine.EndpointModelInfo, Method: "GET", Path: "/model_info", ReadOnly: true, Auth: true, Legacy: []string{"/get_model_info"}},
+		{Name: engine.EndpointServerInfo, Method: "GET", Path: "/server_info", ReadOnly: true, Auth: true, Legacy: []string{"/get_server_info"},
+			Cost: "goes through the scheduler: blocks while one is stuck; returns keys and passwords in clear, redact before storing"},
+		{Name: engine.EndpointLoads, Method: "GET", Path: "/v1/loads", ReadOnly: true, Auth: true, Legacy: []string{"/get_load"}, Since: "0.5.8",
+			Cost:   "a snapshot in shared memory since v0.5.13: answers even when the scheduler hangs",
+			Source: read("python/sglang/srt/entrypoints/v1_loads.py")},
+		{Name: engine.EndpointMetrics, Method: "GET", Path: "/metrics", ReadOnly: true, Needs: "--enable-metrics"},
+		{Name: engine.EndpointTokenize, Method: "POST", Path: "/tokenize", ReadOnly: true, Auth: true, Legacy: []string{"/v1/tokenize"}, Since: "0.5.5"},
+		{Name: engine.EndpointFlushCache, Method: "POST", Path: "/flush_cache", Auth: true,
+			Cost: "empties the prefix cache; 400 unless the server is idle, unless timeout=SECONDS lets it wait (v0.5.10)"},
+		{Name: engine.EndpointStartProfile, Method: "POST", Path: "/start_profile", Auth: true,
+			Cost: "slows the server until it is stopped; 500 when a profile already runs"},
+		{Name: engine.EndpointStopProfile, Method: "POST", Path: "/stop_profile", Auth: true,
+			Cost: "writes the traces inside the scheduler loop: serving stands still meanwhile; 500 when none runs"},
+		{Name: engine.EndpointCompletions, Method: "POST", Path: "/v1/completions", Auth: true, Cost: "generates"},
+		{Name: engine.EndpointChat, Method: "POST", Path: "/v1/chat/completions", Auth: true, Cost: "generates"},
+		{Name: engine.EndpointGenerate, Method: "POST", Path: "/generate", Auth: true, Cost: "generates"},
+	}
+	for i := range rows {
+		if rows[i].Source == (engine.Source{}) {
+			rows[i].Source = http
+		}
+	}
+	return rows
+}
+
+// metrics maps the series of /metrics. Scheduler series carry one label set a
+// data-parallel rank; only attention-TP rank 0 reports, so a sum over series is
+// a sum over dp_rank.
+func metrics() []engine.Metric {
+	rows := []engine.Metric{
+		{Quantity: engine.QuantityRunning, Name: "sglang:num_running_reqs", Sum: true},
+		{Quantity: engine.QuantityWaiting, Name: "sglang:num_queue_reqs", Sum: true},
+		{Quantity: engine.QuantityKVUsage, Name: "sglang:token_usage"},
+		{Quantity: engine.QuantityPromptTokens, Name: "sglang:prompt_tokens_total", Sum: true},
+		// Without the sources, since one of them is the total of the others.
+		{Quantity: engine.QuantityCachedTokens, Name: "sglang:cached_tokens_total", Labels: map[string]string{"cache_source": "total"}, Sum: true},
+		{Quantity: engine.QuantityCachedTokens, Name: "sglang:cached_tokens_total", Sum: true, Until: "0.5.9"},
+		{Quantity: engine.QuantityGenerationTokens, Name: "sglang:generation_tokens_total", Sum: true},
+		{Quantity: engine.QuantityRequests, Name: "sglang:num_requests_total", Sum: true},
+		{Quantity: engine.QuantityPreemptions, Name: "sglang:num_retracted_requests_total", Sum: true, Since: "0.5.8"},
+	}
+	for i := range rows {
+		rows[i].Source = read("python/sglang/srt/observability/metrics_collector.py")
+	}
+	return rows
+}

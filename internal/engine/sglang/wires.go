@@ -1,0 +1,213 @@
+package sglang
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+
+	"llmdyno/internal/engine"
+)
+
+// openAIFields are the fields that both OpenAI routes take beyond the protocol.
+var openAIFields = []string{
+	"top_k", "min_p", "min_tokens", "regex", "ebnf", "json_schema", "stop_token_ids", "stop_regex",
+	"repetition_penalty", "lora_path", "rid", "no_stop_trim", "skip_special_tokens",
+	"return_cached_tokens_details", "return_token_ids", "custom_logit_processor", "custom_params",
+	"session_params", "priority", "extra_key", "cache_salt", "custom_labels", "routed_dp_rank",
+	"data_parallel_rank", "bootstrap_host", "bootstrap_port", "bootstrap_room", "return_hidden_states",
+	"response_format",
+}
+
+// generateFields are the members of a /generate body. generateSampling are
+// those of its sampling_params; an unknown one there is a plain 500.
+var (
+	generateFields = []string{
+		"text", "input_ids", "sampling_params", "stream", "rid", "session_id", "return_logprob",
+		"logprob_start_len", "top_logprobs_num", "token_ids_logprob", "return_text_in_logprobs",
+		"return_hidden_states", "return_prompt_token_ids", "lora_path", "custom_logit_processor",
+		"priority", "extra_key", "cache_salt", "routing_key", "routed_dp_rank", "bootstrap_host",
+		"bootstrap_port", "bootstrap_room", "log_metrics", "no_logs", "custom_labels",
+		"image_data", "video_data", "audio_data",
+	}
+	generateSampling = []string{
+		"max_new_tokens", "min_new_tokens", "stop", "stop_token_ids", "stop_regex", "temperature",
+		"top_p", "top_k", "min_p", "frequency_penalty", "presence_penalty", "repetition_penalty", "n",
+		"json_schema", "regex", "ebnf", "structural_tag", "ignore_eos", "skip_special_tokens",
+		"spaces_between_special_tokens", "no_stop_trim", "stream_interval", "logit_bias",
+		"sampling_seed", "custom_params",
+	}
+)
+
+const generatePath = "/generate"
+
+func wires() []engine.Wire {
+	o := engine.WireOptions{Fields: openAIFields, IgnoreEOS: "ignore_eos", IncludeUsage: true, ContinuousUsage: true}
+	chat := o
+	chat.Fields = slices.Concat(openAIFields, []string{
+		"return_meta_info", "reasoning_effort", "separate_reasoning", "stream_reasoning", "chat_template_kwargs",
+		"continue_final_message",
+	})
+	return []engine.Wire{
+		engine.OpenAICompletions(o),
+		engine.OpenAIChat(chat),
+		{
+			Endpoint: engine.EndpointGenerate, Path: generatePath,
+			Fields:         slices.Sorted(slices.Values(slices.Concat(generateFields, generateSampling))),
+			UsageByDefault: true, // every event has meta_info with the counts
+			DoneMarker:     true,
+			Encode:         encodeGenerate,
+			Decode:         decodeGenerate,
+		},
+	}
+}
+
+// encodeGenerate writes a native request. Extra fields go where they belong: a
+// sampling parameter into sampling_params, any other to the top. The endpoint
+// has no model field.
+func encodeGenerate(r engine.GenerateRequest) ([]byte, error) {
+	if len(r.Messages) > 0 {
+		return nil, fmt.Errorf("request to %s: it takes a text or token ids, not messages; use %s", generatePath, engine.EndpointChat)
+	}
+	sampling := map[string]any{}
+	if r.MaxTokens > 0 {
+		sampling["max_new_tokens"] = r.MaxTokens
+	}
+	if r.Temperature != nil {
+		sampling["temperature"] = *r.Temperature
+	}
+	if r.Seed != nil {
+		sampling["sampling_seed"] = *r.Seed
+	}
+	if r.IgnoreEOS {
+		sampling["ignore_eos"] = true
+	}
+	top, err := splitExtra(r.Extra, sampling)
+	if err != nil {
+		return nil, err
+	}
+	var b engine.Body
+	if len(r.PromptTokens) > 0 {
+		b.Set("input_ids", r.PromptTokens)
+	} else {
+		b.Set("text", r.Prompt)
+	}
+	b.Set("sampling_params", sampling)
+	b.Set("stream", r.Stream)
+	for _, key := range top {
+		b.Set(key, r.Extra[key])
+	}
+	return b.Bytes()
+}
+
+// splitExtra moves the sampling parameters among the extra fields into
+// sampling, and returns the names of the others in order.
+func splitExtra(extra, sampling map[string]any) (top []string, err error) {
+	own := []string{"text", "input_ids", "sampling_params"}
+	for _, key := range slices.Sorted(maps.Keys(extra)) {
+		switch {
+		case slices.Contains(generateSampling, key):
+			sampling[key] = extra[key]
+		case slices.Contains(own, key):
+			return nil, fmt.Errorf("request field %q to %s: it is set by the load generator and cannot be given as an extra field", key, generatePath)
+		default:
+			if err := engine.CheckField(key, generatePath, slices.Concat(generateFields, generateSampling)); err != nil {
+				return nil, err
+			}
+			top = append(top, key)
+		}
+	}
+	return top, nil
+}
+
+// decodeGenerate reads one event of a /generate stream, or one whole reply,
+// which is an array when several outputs were asked for.
+//
+// Text is all text so far, unless the server runs with
+// --incremental-streaming-output. Each event shows which: completion_tokens
+// always counts from the start, and output_ids holds that many ids only where
+// they too count from the start. An event without output_ids is cumulative, as
+// all were up to the version that introduced the flag.
+func decodeGenerate(data []byte, d *engine.Delta) error {
+	*d = engine.Delta{Tokens: -1, Cumulative: true}
+	c := engine.NewCursor(data)
+	if c.Kind() == '[' {
+		c.Array(func() { decodeOutput(&c, d) })
+	} else if !decodeOutput(&c, d) && c.End() == nil {
+		return fmt.Errorf("JSON at byte 0: expected an object or an array of objects")
+	}
+	return c.End()
+}
+
+func decodeOutput(c *engine.Cursor, d *engine.Delta) (object bool) {
+	ids, counted := 0, false
+	flat, message := false, ""
+	object = c.Object(func(key []byte) {
+		switch string(key) {
+		case "text":
+			d.Text, _ = c.Text()
+			d.HasChoices = true
+		case "output_ids":
+			ids, counted = c.Count()
+			d.HasChoices = true
+		case "meta_info":
+			decodeMeta(c, d)
+		case "error":
+			d.Error = engine.DecodeError(c)
+		case "object":
+			kind, _ := c.Text()
+			flat = kind == "error"
+		case "message":
+			message, _ = c.Text()
+		}
+	})
+	if flat && d.Error == "" {
+		d.Error = message
+	}
+	if counted && d.Tokens >= 0 {
+		d.Cumulative = ids == d.Tokens
+	}
+	return object
+}
+
+func decodeMeta(c *engine.Cursor, d *engine.Delta) {
+	u := engine.Usage{Cached: -1}
+	c.Object(func(key []byte) {
+		switch string(key) {
+		case "prompt_tokens":
+			u.Prompt, _ = c.Int()
+		case "completion_tokens":
+			if n, ok := c.Int(); ok {
+				u.Completion, d.Tokens = n, n
+			}
+		case "cached_tokens":
+			if n, ok := c.Int(); ok {
+				u.Cached = n
+			}
+		case "finish_reason":
+			decodeFinish(c, d)
+		}
+	})
+	if d.Tokens >= 0 {
+		d.Usage = &engine.Usage{Prompt: u.Prompt, Completion: u.Completion, Cached: u.Cached}
+	}
+}
+
+// decodeFinish reads null or an object with a type; an abort carries the reason
+// in its message and is a failure of the request.
+func decodeFinish(c *engine.Cursor, d *engine.Delta) {
+	message := ""
+	c.Object(func(key []byte) {
+		switch string(key) {
+		case "type":
+			d.Finish, _ = c.Text()
+		case "message":
+			message, _ = c.Text()
+		}
+	})
+	if d.Finish == "abort" {
+		d.Error = "aborted by the server"
+		if message != "" {
+			d.Error += ": " + message
+		}
+	}
+}

@@ -1,0 +1,134 @@
+package sample
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+)
+
+// Header is the first line of a samples file.
+type Header struct {
+	Schema        string `json:"schema"`
+	SchemaVersion int    `json:"schema_version"`
+	// Started is the wall clock at instant 0, so that instants can be laid beside
+	// other logs. The zero time is unknown.
+	Started    time.Time `json:"started,omitzero"`
+	DurationNs int64     `json:"duration_ns,omitempty"` // of the trial; 0 = unknown
+}
+
+// Limits of a samples file.
+const (
+	MaxLine    = 256 << 20 // a record with millions of events
+	MaxRecords = 20_000_000
+)
+
+// Write writes a whole file through line, which appends one JSON line: records
+// in their order after the header, whose schema fields are filled in here.
+func Write(line func(v any) error, h Header, records []Record) error {
+	h.Schema, h.SchemaVersion = Schema, SchemaVersion
+	if err := line(h); err != nil {
+		return fmt.Errorf("samples header: %w", err)
+	}
+	for i := range records {
+		if err := line(&records[i]); err != nil {
+			return fmt.Errorf("sample of request %d: %w", records[i].Index, err)
+		}
+	}
+	return nil
+}
+
+// Decoder takes the lines of a samples file one after another.
+type Decoder struct {
+	Header  Header
+	Records []Record
+	seen    bool
+}
+
+// Line takes the next line; n is its number, for errors. Unknown members are
+// ignored; a newer schema version is refused.
+func (d *Decoder) Line(n int, line []byte) error {
+	if !d.seen {
+		d.seen = true
+		if err := json.Unmarshal(line, &d.Header); err != nil {
+			return fmt.Errorf("samples line %d: expected a header with \"schema\":%q: %w", n, Schema, err)
+		}
+		if d.Header.Schema != Schema || d.Header.SchemaVersion < 1 || d.Header.SchemaVersion > SchemaVersion {
+			return fmt.Errorf("samples line %d: schema %q version %d: expected %q version 1 to %d; use a newer program or another file", n, d.Header.Schema, d.Header.SchemaVersion, Schema, SchemaVersion)
+		}
+		return nil
+	}
+	if len(d.Records) >= MaxRecords {
+		return fmt.Errorf("samples line %d: more than %d records", n, MaxRecords)
+	}
+	r := absent()
+	if err := json.Unmarshal(line, &r); err != nil {
+		return fmt.Errorf("samples line %d: expected a record: %w", n, err)
+	}
+	if r.InputTokens < 0 || r.OutputTokens < 0 {
+		return fmt.Errorf("samples line %d: token counts %d and %d: expected none below 0", n, r.InputTokens, r.OutputTokens)
+	}
+	d.Records = append(d.Records, r)
+	return nil
+}
+
+// absent is a record in which nothing has happened, so that a member that an
+// older file lacks is not read as instant 0.
+func absent() Record {
+	return Record{
+		Begin: Never, Send: Never, Conn: Never, Header: Never, FirstChoices: Never, FirstText: Never,
+		LastText: Never, LastChoices: Never, UsageAt: Never, Done: Never, CachedTokens: -1,
+	}
+}
+
+// New is the record of a request that has not been sent.
+func New(index int, sched int64) Record {
+	r := absent()
+	r.Index, r.Sched = index, sched
+	return r
+}
+
+// Read reads a plain (decompressed) samples file; name stands in errors. A torn
+// last line, which has no newline and is no JSON, is dropped and reported.
+func Read(r io.Reader, name string) (d Decoder, torn bool, err error) {
+	br := bufio.NewReaderSize(r, 64<<10)
+	for n := 1; ; n++ {
+		line, err := readLine(br)
+		if err != nil && !errors.Is(err, io.EOF) {
+			return d, false, fmt.Errorf("%s: line %d: %w", name, n, err)
+		}
+		last := err != nil
+		if len(bytes.TrimSpace(line)) > 0 {
+			if last && d.seen && !json.Valid(line) {
+				return d, true, nil
+			}
+			if err := d.Line(n, line); err != nil {
+				return d, false, fmt.Errorf("%s: %w", name, err)
+			}
+		}
+		if last {
+			break
+		}
+	}
+	if !d.seen {
+		return d, false, fmt.Errorf("%s: empty; expected a header with \"schema\":%q", name, Schema)
+	}
+	return d, false, nil
+}
+
+func readLine(br *bufio.Reader) ([]byte, error) {
+	var line []byte
+	for {
+		part, err := br.ReadSlice('\n')
+		line = append(line, part...)
+		if len(line) > MaxLine {
+			return nil, fmt.Errorf("longer than %d bytes", MaxLine)
+		}
+		if !errors.Is(err, bufio.ErrBufferFull) {
+			return line, err
+		}
+	}
+}
