@@ -78,9 +78,13 @@ func (a *app) env(name string) string {
 	return ""
 }
 
-// logf writes one progress or warning line for people, unless --quiet.
+// logf writes one progress or warning line for people, unless --quiet. What
+// was said on stdout before it stands before it on a terminal, too.
 func (a *app) logf(format string, args ...any) {
 	if !a.quiet {
+		if w, ok := a.stdout.(*artifact.Writer); ok {
+			w.Flush()
+		}
 		fmt.Fprintf(a.stderr, format+"\n", args...)
 	}
 }
@@ -110,7 +114,7 @@ within an SLA, with everything that was tried.`,
 	})
 	root.PersistentFlags().BoolVar(&a.quiet, "quiet", false, "no progress, only results and errors")
 	root.PersistentFlags().BoolVar(&a.noColor, "no-color", a.noColor, "no colours (also: NO_COLOR)")
-	root.AddCommand(newVersionCommand(a), newManCommand(a))
+	root.AddCommand(newBenchCommand(a), newVersionCommand(a), newManCommand(a))
 	return root
 }
 
@@ -147,6 +151,16 @@ func exactArgs(n int, what string) cobra.PositionalArgs {
 			return nil
 		}
 		return failf(ExitUsage, "see: "+c.CommandPath()+" --help", "%s: expected %s, got %d arguments", c.CommandPath(), what, len(args))
+	}
+}
+
+// atLeastOneArg refuses an empty list of arguments.
+func atLeastOneArg(what string) cobra.PositionalArgs {
+	return func(c *cobra.Command, args []string) error {
+		if len(args) > 0 {
+			return nil
+		}
+		return failf(ExitUsage, "see: "+c.CommandPath()+" --help", "%s: expected %s", c.CommandPath(), what)
 	}
 }
 
