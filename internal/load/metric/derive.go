@@ -192,9 +192,13 @@ func NewDist(x []float64) *Dist {
 	for _, v := range x {
 		dev += (v - mean) * (v - mean)
 	}
+	levels := make([]float64, len(QuantileLevels))
+	for i, q := range QuantileLevels {
+		levels[i] = Quantile(x, q)
+	}
 	return &Dist{
 		N: len(x), Mean: mean, P50: Quantile(x, 0.5), P90: Quantile(x, 0.9), P95: Quantile(x, 0.95),
-		P99: Quantile(x, 0.99), Min: x[0], Max: x[len(x)-1], Stddev: math.Sqrt(dev / n),
+		P99: Quantile(x, 0.99), Min: x[0], Max: x[len(x)-1], Stddev: math.Sqrt(dev / n), Quantiles: levels,
 	}
 }
 

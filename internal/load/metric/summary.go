@@ -24,7 +24,13 @@ type Dist struct {
 	Min    float64 `json:"min"`
 	Max    float64 `json:"max"`
 	Stddev float64 `json:"stddev"`
+	// Quantiles are the quantiles at QuantileLevels: enough to draw the curve
+	// of a distribution without its samples.
+	Quantiles []float64 `json:"quantiles,omitempty"`
 }
+
+// QuantileLevels are the probabilities of Dist.Quantiles.
+var QuantileLevels = []float64{0, 0.01, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 0.975, 0.99, 0.999, 1}
 
 // Warning is something that a reader of the figures must know.
 type Warning struct {
