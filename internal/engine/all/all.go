@@ -4,9 +4,14 @@ package all
 
 import (
 	"llmdyno/internal/engine"
+	"llmdyno/internal/engine/llamacpp"
+	"llmdyno/internal/engine/sglang"
 )
 
 // Engines are the known engines in the order in which tables list them.
 func Engines() engine.Set {
-	return engine.Set{}
+	return engine.Set{
+		sglang.New(),
+		llamacpp.New(),
+	}
 }

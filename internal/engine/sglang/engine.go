@@ -8,16 +8,11 @@
 package sglang
 
 import (
-	"embed"
-	"io/fs"
 	"regexp"
 	"time"
 
 	"llmdyno/internal/engine"
 )
-
-//go:embed all:surface
-var surface embed.FS
 
 // Facts were read from the source tree of release v0.5.18; where another file
 // than the server arguments says it, the table names that file.
@@ -31,12 +26,8 @@ func read(path string) engine.Source {
 	return engine.Source{Ref: "sgl-project/sglang " + path + " @ v0.5.18", Date: "2026-08-20"}
 }
 
-// Engine is SGLang.
-func Engine() *engine.Engine {
-	captured, err := fs.Sub(surface, "surface")
-	if err != nil { // the folder is part of the program
-		captured = nil
-	}
+// New describes SGLang.
+func New() *engine.Engine {
 	return &engine.Engine{
 		ID:          "sglang",
 		Aliases:     []string{"sgl", "sglang-oai", "sglang_oai"},
@@ -51,7 +42,7 @@ func Engine() *engine.Engine {
 		Wires:       wires(),
 		Metrics:     metrics(),
 		Constraints: constraints(),
-		Surface:     captured,
+		Surface:     captured(),
 	}
 }
 
