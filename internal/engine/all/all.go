@@ -6,12 +6,16 @@ import (
 	"llmdyno/internal/engine"
 	"llmdyno/internal/engine/llamacpp"
 	"llmdyno/internal/engine/sglang"
+	"llmdyno/internal/engine/trtllm"
+	"llmdyno/internal/engine/vllm"
 )
 
 // Engines are the known engines in the order in which tables list them.
 func Engines() engine.Set {
 	return engine.Set{
 		sglang.New(),
+		vllm.New(),
+		trtllm.New(),
 		llamacpp.New(),
 	}
 }
