@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"strings"
+	"syscall"
 
 	"llmdyno/internal/load/sample"
 )
@@ -36,6 +37,10 @@ func ClassOf(err error) sample.Class {
 	return class
 }
 
+// LocalLimit stands in the error of a request that failed because the client's
+// own machine had no file or port left for its connection.
+const LocalLimit = "limit of the client's machine: "
+
 // classify names the class of a transport error and says in words what it was.
 func classify(err error) (sample.Class, string) {
 	var (
@@ -49,6 +54,9 @@ func classify(err error) (sample.Class, string) {
 	)
 	switch {
 	case errors.Is(err, context.Canceled):
+		if err != context.Canceled { // the caller's own words
+			return sample.ClassCancelled, err.Error()
+		}
 		return sample.ClassCancelled, "interrupted"
 	case errors.Is(err, context.DeadlineExceeded):
 		return sample.ClassTimeout, "no complete reply within the time allowed"
@@ -56,6 +64,8 @@ func classify(err error) (sample.Class, string) {
 		return sample.ClassConnect, "host name not found: " + dns.Error()
 	case errors.As(err, &cert), errors.As(err, &rec), errors.As(err, &auth), errors.As(err, &host):
 		return sample.ClassConnect, "TLS: " + err.Error()
+	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE), errors.Is(err, syscall.EADDRNOTAVAIL), errors.Is(err, syscall.ENOBUFS):
+		return sample.ClassConnect, LocalLimit + err.Error()
 	case errors.As(err, &op) && op.Op == "dial":
 		return sample.ClassConnect, "no connection: " + err.Error()
 	case errors.As(err, &ne) && ne.Timeout():

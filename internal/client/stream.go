@@ -71,7 +71,7 @@ func (c *Client) failed(rec *sample.Record, clock Clock, class sample.Class, tex
 // cause prefers the reason why ctx ended over the transport's words for it.
 func cause(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
-		return ctx.Err()
+		return context.Cause(ctx)
 	}
 	return err
 }

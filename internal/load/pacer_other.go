@@ -1,0 +1,7 @@
+//go:build !linux
+
+package load
+
+import "context"
+
+func newPacer(ctx context.Context) pacer { return newTimers(ctx) }
