@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"llmdyno/internal/load/metric"
@@ -232,7 +233,8 @@ func (l *Latency) decode(name string, fields map[string]json.RawMessage, levels 
 	return nil
 }
 
-// lookup finds a statistic of a latency by the tail of its key: "p50_ttft".
+// lookup finds a statistic of a latency by the tail of its key: "p50_ttft". A
+// percentile without a field of its own is read off the kept quantiles.
 func (m *Metrics) lookup(tail string) (value *float64, title string, known bool) {
 	for _, q := range m.quantities() {
 		name, ok := strings.CutSuffix(tail, "_"+q.name)
@@ -244,8 +246,36 @@ func (m *Metrics) lookup(tail string) (value *float64, title string, known bool)
 				return *s.value, name + " " + q.title, true
 			}
 		}
+		if p, ok := percentile(name); ok {
+			return q.latency.At(p / 100), name + " " + q.title, true
+		}
 	}
 	return nil, "", false
+}
+
+// percentile reads "p97.5".
+func percentile(stat string) (float64, bool) {
+	digits, ok := strings.CutPrefix(stat, "p")
+	if !ok || digits == "" || strings.Trim(digits, "0123456789.") != "" {
+		return 0, false
+	}
+	p, err := strconv.ParseFloat(digits, 64)
+	return p, err == nil && p > 0 && p < 100
+}
+
+// At is the quantile at a probability, exact at metric.QuantileLevels and by
+// linear interpolation between them; nil when no quantiles were kept.
+func (l Latency) At(probability float64) *float64 {
+	levels := metric.QuantileLevels
+	if len(l.Quantiles) != len(levels) || !(probability >= 0 && probability <= 1) {
+		return nil
+	}
+	i, exact := slices.BinarySearch(levels, probability)
+	if exact {
+		return ptr(l.Quantiles[i])
+	}
+	below, above := l.Quantiles[i-1], l.Quantiles[i]
+	return ptr(below + (above-below)*(probability-levels[i-1])/(levels[i]-levels[i-1]))
 }
 
 func ptr[T any](v T) *T { return &v }

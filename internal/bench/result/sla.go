@@ -177,7 +177,11 @@ func (l Limit) violation(m Metrics) string {
 	case value == nil:
 		return fmt.Sprintf("%s was not measured (limit %s ms)", title, number(l.MaxMs))
 	case !(*value <= l.MaxMs):
-		return fmt.Sprintf("%s %s ms is above the limit of %s ms", title, number(*value), number(l.MaxMs))
+		shown := number(*value)
+		if shown == number(l.MaxMs) { // a miss by a hair
+			shown = strconv.FormatFloat(*value, 'f', -1, 64)
+		}
+		return fmt.Sprintf("%s %s ms is above the limit of %s ms", title, shown, number(l.MaxMs))
 	}
 	return ""
 }

@@ -30,7 +30,10 @@ type Dist struct {
 }
 
 // QuantileLevels are the probabilities of Dist.Quantiles.
-var QuantileLevels = []float64{0, 0.01, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 0.975, 0.99, 0.999, 1}
+var QuantileLevels = []float64{
+	0, 0.01, 0.05, 0.1, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85,
+	0.9, 0.95, 0.96, 0.97, 0.975, 0.98, 0.99, 0.995, 0.999, 1,
+}
 
 // Warning is something that a reader of the figures must know.
 type Warning struct {
