@@ -89,6 +89,9 @@ func definition(line string) (f engine.HelpFlag, ok bool) {
 	}
 	if !strings.HasPrefix(rest, "  ") {
 		f.Metavar, rest, _ = strings.Cut(strings.TrimPrefix(rest, " "), "  ")
+		if strings.Contains(f.Metavar, " ") && !strings.ContainsAny(f.Metavar[:1], "<[{") {
+			return f, false // a sentence that begins with an option
+		}
 	}
 	f.Text = strings.TrimSpace(rest)
 	f.Option = f.All[0]
@@ -123,8 +126,8 @@ func choices(value, text string) []string {
 	return nil
 }
 
-// defaultOf reads "(default: 0, 0 = loaded from model)": the value before the
-// comment that follows it.
+// defaultOf reads "(default: 0, 0 = loaded from model)" and "(default: -1; -1 =
+// disabled)": the value before the comment that follows it.
 func defaultOf(text string) string {
 	i := strings.LastIndex(text, "(default: ")
 	if i < 0 {
@@ -141,6 +144,7 @@ func defaultOf(text string) string {
 		}
 		if open == 0 {
 			value, _, _ = strings.Cut(value[:j], ", ")
+			value, _, _ = strings.Cut(value, "; ")
 			return strings.Trim(value, `'"`)
 		}
 	}
