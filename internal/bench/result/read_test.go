@@ -224,5 +224,6 @@ func FuzzRead(f *testing.F) {
 				t.Fatalf("a row that was written cannot be read: %s", line)
 			}
 		}
+		Compare(rows, Options{})
 	})
 }
