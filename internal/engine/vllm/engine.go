@@ -78,6 +78,7 @@ func New() *engine.Engine {
 		Wires:       wires(),
 		Metrics:     metrics(),
 		Constraints: constraints(),
+		Surface:     surface(),
 	}
 }
 
