@@ -57,7 +57,10 @@ type Exit struct {
 	// HostOOM: the kernel's out-of-memory killer struck in our cgroup during
 	// the server's life.
 	HostOOM bool
-	Left    []int // processes that could not be ended (stuck in the kernel); normally empty
+	// LogError says why the log is not whole (a full disk); "" = it is. The
+	// server ran on.
+	LogError string
+	Left     []int // processes that could not be ended (stuck in the kernel); normally empty
 }
 
 // Server is a started server.
@@ -82,6 +85,10 @@ type Server interface {
 
 // Backend starts servers somewhere.
 type Backend interface {
+	// Start begins a server and does not wait for it. The server's life is
+	// bounded by ctx: when ctx ends, it is stopped as by Stop. A port or
+	// command that cannot work is an error at once, a *Failure where it is the
+	// candidate's fault.
 	Start(ctx context.Context, s Spec) (Server, error)
 	// Output runs a short command (--help, --version) and returns what it
 	// printed on stdout and stderr, bounded, and its exit code. A command that

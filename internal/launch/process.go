@@ -2,6 +2,8 @@ package launch
 
 import (
 	"context"
+	"crypto/rand"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -10,7 +12,9 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -18,31 +22,69 @@ import (
 // maxOutput bounds what Output keeps.
 const maxOutput = 4 << 20
 
+// pollEvery is the pace at which processes are looked for.
+const pollEvery = 25 * time.Millisecond
+
 // Local runs commands on this machine, with the environment that it is given.
-type Local struct{ environ []string }
+type Local struct {
+	environ []string
+	mu      sync.Mutex
+	ports   map[int]bool // given to servers that have not ended
+}
 
 // NewLocal takes the environment (NAME=value) that every command inherits.
-func NewLocal(environ []string) *Local { return &Local{environ} }
+func NewLocal(environ []string) *Local { return &Local{environ: environ, ports: map[int]bool{}} }
 
-// begin starts cmd as the leader of its own process group, which the kernel
-// kills when this program dies. That signal is tied to the thread that starts
-// the child, so the thread is kept until the child has ended.
-func begin(cmd *exec.Cmd) (ended <-chan error, err error) {
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
-	started, done := make(chan error, 1), make(chan error, 1)
+// child is a started process that is not reaped before it is released, so that
+// its number stays its own while its group is being ended.
+type child struct {
+	cmd     *exec.Cmd
+	ended   chan struct{} // it has ended
+	release chan struct{}
+	reaped  chan struct{} // cmd.ProcessState is filled in
+}
+
+// begin starts cmd as the leader of its own session and process group, which
+// the kernel kills when this program dies. That signal is tied to the thread
+// that starts the child, so the thread is kept until the child has ended.
+func begin(cmd *exec.Cmd) (*child, error) {
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL}
+	c := &child{cmd: cmd, ended: make(chan struct{}), release: make(chan struct{}), reaped: make(chan struct{})}
+	started := make(chan error, 1)
 	go func() {
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
 		err := cmd.Start()
 		started <- err
-		if err == nil {
-			done <- cmd.Wait()
+		if err != nil {
+			return
 		}
+		awaitExit(cmd.Process.Pid)
+		close(c.ended)
+		<-c.release
+		cmd.Wait() // its error says what ProcessState says
+		close(c.reaped)
 	}()
 	if err := <-started; err != nil {
 		return nil, err
 	}
-	return done, nil
+	return c, nil
+}
+
+func (c *child) hasEnded() bool {
+	select {
+	case <-c.ended:
+		return true
+	default:
+		return false
+	}
+}
+
+// finish reaps the child, once everything else of its family is gone.
+func (c *child) finish() *os.ProcessState {
+	close(c.release)
+	<-c.reaped
+	return c.cmd.ProcessState
 }
 
 // look finds a binary in the PATH of env, the last entry of which counts.
@@ -70,7 +112,8 @@ func (l *Local) Output(ctx context.Context, argv, env []string, timeout time.Dur
 	if len(argv) == 0 {
 		return nil, -1, errors.New("running a command: it has no words")
 	}
-	all := append(append([]string{}, l.environ...), env...)
+	mark := newMark()
+	all := slices.Concat(l.environ, env, markEnv(mark))
 	file, err := look(argv[0], all)
 	if err != nil {
 		return nil, -1, fmt.Errorf("running %s: %w", argv[0], err)
@@ -80,8 +123,7 @@ func (l *Local) Output(ctx context.Context, argv, env []string, timeout time.Dur
 		return nil, -1, fmt.Errorf("running %s: %w", argv[0], err)
 	}
 	defer r.Close()
-	cmd := &exec.Cmd{Path: file, Args: argv, Env: all, Stdout: w, Stderr: w}
-	ended, err := begin(cmd)
+	c, err := begin(&exec.Cmd{Path: file, Args: argv, Env: all, Stdout: w, Stderr: w})
 	w.Close()
 	if err != nil {
 		return nil, -1, fmt.Errorf("running %s: %w", argv[0], err)
@@ -95,19 +137,32 @@ func (l *Local) Output(ctx context.Context, argv, env []string, timeout time.Dur
 	timer := time.NewTimer(timeout)
 	defer timer.Stop()
 	select {
-	case <-ended:
+	case <-c.ended:
 	case <-timer.C:
-		err = fmt.Errorf("running %s: no end within %s, stopped", strings.Join(argv, " "), timeout)
+		err = fmt.Errorf("running %s: no end within %s, stopped", argv[0], timeout)
 	case <-ctx.Done():
 		err = fmt.Errorf("running %s: %w", argv[0], ctx.Err())
 	}
-	// What is left of the group holds the pipe; the group id cannot have been
-	// given away while a member lives, and an empty group makes this a no-op
-	// right after its leader's end.
-	syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
-	if err != nil {
-		<-ended
-	}
+	// What is left holds the pipe.
+	left := newFamily(c.cmd.Process.Pid, mark).sweep(killWait)
 	r.SetReadDeadline(time.Now().Add(time.Second))
-	return <-text, cmd.ProcessState.ExitCode(), err
+	if !c.hasEnded() {
+		close(c.release)
+		return <-text, -1, fmt.Errorf("running %s: killed, but it does not end (process %v)", argv[0], left)
+	}
+	return <-text, c.finish().ExitCode(), err
+}
+
+// newMark is a random value for the mark.
+func newMark() string {
+	var b [16]byte
+	rand.Read(b[:]) // never fails (crypto/rand since Go 1.24)
+	return hex.EncodeToString(b[:])
+}
+
+// markEnv marks a process and its descendants. The second variable keeps the
+// process titles that Python servers set from overwriting the first
+// (py-setproctitle README, "Environment variables", 2026-08).
+func markEnv(mark string) []string {
+	return []string{markName + "=" + mark, "SPT_NOENV=1"}
 }

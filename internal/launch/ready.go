@@ -1,0 +1,228 @@
+package launch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"llmdyno/internal/client"
+	"llmdyno/internal/engine"
+)
+
+const (
+	// heldRounds is how many rounds of probes must hold, one after the other: a
+	// server that answers once while its workers still start is not ready.
+	heldRounds = 2
+	// The bounds for an engine that states none.
+	defaultDeadline = 10 * time.Minute
+	defaultInterval = time.Second
+	defaultProbe    = 30 * time.Second
+	// secondRound is the longest pause before the round that confirms.
+	secondRound = 250 * time.Millisecond
+)
+
+var (
+	errForeign = errors.New("the port belongs to somebody else")
+	errEnded   = errors.New("the process has ended")
+)
+
+// WaitReady implements [Server].
+func (s *server) WaitReady(ctx context.Context, progress func(Progress)) error {
+	w := &wait{s: s, began: time.Now(), deadline: s.deadline(), progress: progress, probes: s.probes()}
+	bound, cancel := context.WithTimeout(ctx, w.deadline)
+	defer cancel()
+	for {
+		a := s.current()
+		err := w.rounds(bound, a)
+		switch {
+		case err == nil && s.markReady(a):
+			return nil
+		case errors.Is(err, errForeign) && s.spec.Port != 0:
+			return s.portFailure(a)
+		case errors.Is(err, errForeign):
+			a.lostPort()
+		case err != nil && !errors.Is(err, errEnded) && bound.Err() == nil:
+			return fmt.Errorf("waiting for %s: %w", s.spec.Name, err)
+		}
+		select {
+		case <-a.settled:
+		case <-bound.Done():
+		}
+		switch {
+		case ctx.Err() != nil:
+			return fmt.Errorf("waiting for %s: %w", s.spec.Name, ctx.Err())
+		case closed(s.done):
+			return s.died(a)
+		case bound.Err() != nil:
+			return w.timeout(a)
+		}
+	}
+}
+
+// markReady: from here on a lost port is a crash. False when the attempt has
+// been given up meanwhile.
+func (s *server) markReady(a *attempt) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ready = s.cur == a && !closed(s.done)
+	return s.ready
+}
+
+func (s *server) died(a *attempt) error {
+	exit := s.Exit()
+	switch {
+	case closed(a.foreign):
+		return s.portFailure(a)
+	case exit.Requested:
+		return &Failure{Status: StatusFailed, ExitCode: exit.Code, Reason: "server stopped before it was ready"}
+	}
+	return Diagnose(s.spec.Engine, a.kept.all(), exit)
+}
+
+func (s *server) portFailure(a *attempt) *Failure {
+	return &Failure{Status: StatusFailed, Kind: engine.LogPortInUse, Reason: fmt.Sprintf(
+		"port %d on %s belongs to %s, not to the server (attempt %d): choose another port, or 0 for a free one",
+		a.port, s.spec.Host, owner(listeners(s.spec.Host, a.port)), a.n)}
+}
+
+func (s *server) deadline() time.Duration {
+	switch {
+	case s.spec.ReadyDeadline > 0:
+		return s.spec.ReadyDeadline
+	case s.spec.Engine != nil && s.spec.Engine.Ready.Deadline > 0:
+		return s.spec.Engine.Ready.Deadline
+	}
+	return defaultDeadline
+}
+
+func (s *server) interval() time.Duration {
+	if s.spec.Engine != nil && s.spec.Engine.Ready.Interval > 0 {
+		return s.spec.Engine.Ready.Interval
+	}
+	return defaultInterval
+}
+
+func (s *server) probes() []engine.Probe {
+	probes := slices.Clone(s.spec.Probes)
+	if s.spec.Probes == nil && s.spec.Engine != nil {
+		probes = slices.Clone(s.spec.Engine.Ready.Probes)
+	}
+	for i := range probes {
+		if probes[i].Timeout <= 0 {
+			probes[i].Timeout = defaultProbe
+		}
+	}
+	return probes
+}
+
+// wait is one WaitReady.
+type wait struct {
+	s         *server
+	began     time.Time
+	deadline  time.Duration
+	probes    []engine.Probe
+	progress  func(Progress)
+	lastProbe string
+}
+
+// rounds probes until enough rounds have held (nil), the attempt ends, its port
+// turns out to be another's, or ctx ends.
+func (w *wait) rounds(ctx context.Context, a *attempt) error {
+	c, err := client.New(client.Options{BaseURL: w.s.URL(), Engine: w.s.spec.Engine, APIKey: w.s.spec.APIKey})
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	go func() { // ends a probe at once when the process has ended
+		select {
+		case <-a.ended:
+			cancel(errEnded)
+		case <-ctx.Done():
+		}
+	}()
+	f := newFamily(a.group.PGID, w.s.mark)
+	for held, pause := 0, time.Duration(0); ; {
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(pause):
+		}
+		err := w.round(ctx, c, a, f)
+		if errors.Is(err, errForeign) {
+			return err
+		}
+		if held++; err != nil {
+			held, w.lastProbe = 0, w.s.redactor.String(err.Error())
+		}
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		w.report(a)
+		if held >= heldRounds {
+			return nil
+		}
+		if pause = w.s.interval(); held > 0 {
+			pause = min(pause, secondRound)
+		}
+	}
+}
+
+// round asks all probes in order, once it is the server that would answer.
+func (w *wait) round(ctx context.Context, c *client.Client, a *attempt, f *family) error {
+	inodes := listeners(w.s.spec.Host, a.port)
+	if len(inodes) > 0 && !f.listens(inodes) {
+		// It may have begun to listen, or a child been made, between the looks.
+		if again := listeners(w.s.spec.Host, a.port); len(again) > 0 && !a.hasEnded() && !f.listens(again) {
+			return errForeign
+		}
+	}
+	if len(w.probes) == 0 && len(inodes) == 0 {
+		return fmt.Errorf("nothing listens on port %d yet", a.port)
+	}
+	for _, p := range w.probes {
+		if err := c.Probe(ctx, p, w.s.spec.Model); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// listens says whether a member has one of the sockets open. Where that may not
+// be read the benefit of the doubt is given.
+func (f *family) listens(inodes []uint64) bool {
+	for _, p := range f.scan() {
+		if yes, known := holds(p.PID, inodes); yes || !known {
+			return true
+		}
+	}
+	return false
+}
+
+func (w *wait) report(a *attempt) {
+	if w.progress != nil {
+		w.progress(Progress{Elapsed: time.Since(w.began), Deadline: w.deadline, LastProbe: w.lastProbe, LastLine: a.kept.last(), Attempt: a.n})
+	}
+}
+
+// timeout is the failure of a server that did not become ready in time, with
+// the cause where its log names one.
+func (w *wait) timeout(a *attempt) *Failure {
+	f := &Failure{Status: StatusTimeout, Reason: fmt.Sprintf("server not ready within %s", w.deadline)}
+	if w.lastProbe != "" {
+		f.Reason += "; last probe: " + clip(w.lastProbe)
+	}
+	kept := a.kept.all()
+	if line, p, ok := cause(w.s.spec.Engine, kept); ok {
+		f.Kind, f.Line = p.Kind, line
+		f.Reason += fmt.Sprintf("; its log says %q: %s", clip(line), p.Meaning)
+		return f
+	}
+	if f.Line = a.kept.last(); f.Line != "" {
+		f.Reason += fmt.Sprintf("; last line of its log: %q", clip(f.Line))
+	}
+	return f
+}
