@@ -18,8 +18,10 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"llmdyno/internal/engine"
@@ -55,8 +57,12 @@ type Client struct {
 // that it is we who close first.
 const idleTimeout = 4 * time.Second
 
-// connectTimeout bounds a connection's set-up.
-const connectTimeout = 30 * time.Second
+// connectTimeout bounds a connection's set-up, callTimeout an admin call whose
+// caller set no bound: stopping a profiler takes minutes.
+const (
+	connectTimeout = 30 * time.Second
+	callTimeout    = 10 * time.Minute
+)
 
 // New makes a client; nothing is sent.
 func New(o Options) (*Client, error) {
@@ -94,9 +100,22 @@ func transport(o Options) *http.Transport {
 	p := new(http.Protocols)
 	p.SetHTTP1(true)
 	return &http.Transport{
-		DialContext: o.Dial, Protocols: p, DisableCompression: true,
+		DialContext: traced(o.Dial), Protocols: p, DisableCompression: true,
 		MaxIdleConnsPerHost: o.Conns, IdleConnTimeout: idleTimeout, TLSHandshakeTimeout: connectTimeout,
 		ReadBufferSize: 4 << 10, WriteBufferSize: 4 << 10, MaxResponseHeaderBytes: 1 << 20,
+	}
+}
+
+type dialer = func(ctx context.Context, network, addr string) (net.Conn, error)
+
+// traced tells the request that waits for it that a connection is being made,
+// which dialers other than net's own do not.
+func traced(dial dialer) dialer {
+	return func(ctx context.Context, network, addr string) (net.Conn, error) {
+		if t := httptrace.ContextClientTrace(ctx); t != nil && t.ConnectStart != nil {
+			t.ConnectStart(network, addr)
+		}
+		return dial(ctx, network, addr)
 	}
 }
 
@@ -173,13 +192,22 @@ func (c *Client) do(ctx context.Context, method, path string, query url.Values, 
 	if method == "" {
 		method = http.MethodGet
 	}
+	if _, bounded := ctx.Deadline(); !bounded {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, callTimeout)
+		defer cancel()
+	}
 	began := time.Now()
-	resp, err := c.kept.RoundTrip(c.request(ctx, method, path, query, body))
-	if err != nil && stale(ctx, err) {
+	reused := new(atomic.Bool) // the transport may write to it after its return
+	trace := httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		GotConn: func(i httptrace.GotConnInfo) { reused.Store(i.Reused) },
+	})
+	resp, err := c.kept.RoundTrip(c.request(trace, method, path, query, body))
+	if err != nil && reused.Load() && stale(ctx, err) {
 		resp, err = c.fresh.RoundTrip(c.request(ctx, method, path, query, body))
 	}
 	if err != nil {
-		return Reply{}, c.fail(method, path, err)
+		return Reply{}, c.fail(ctx, method, path, err)
 	}
 	defer resp.Body.Close()
 	r := Reply{Status: resp.StatusCode, Header: resp.Header, Path: path}
@@ -189,7 +217,7 @@ func (c *Client) do(ctx context.Context, method, path string, query url.Values, 
 		r.Body, r.Truncated = r.Body[:c.maxBody], true
 	}
 	if err != nil {
-		return r, c.fail(method, path, err)
+		return r, c.fail(ctx, method, path, err)
 	}
 	if r.Status >= 400 {
 		return r, &Error{statusClass(r.Status), c.oneLine("%s %s: HTTP %d: %s", method, path, r.Status, c.reason(r.Body)), nil}
@@ -197,8 +225,8 @@ func (c *Client) do(ctx context.Context, method, path string, query url.Values, 
 	return r, nil
 }
 
-func (c *Client) fail(method, path string, err error) error {
-	class, words := classify(err)
+func (c *Client) fail(ctx context.Context, method, path string, err error) error {
+	class, words := classify(cause(ctx, err))
 	return &Error{class, c.oneLine("%s %s: %s", method, path, words), err}
 }
 

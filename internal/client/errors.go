@@ -53,21 +53,20 @@ func classify(err error) (sample.Class, string) {
 		ne   net.Error
 	)
 	switch {
-	case errors.Is(err, context.Canceled):
-		if err != context.Canceled { // the caller's own words
-			return sample.ClassCancelled, err.Error()
-		}
-		return sample.ClassCancelled, "interrupted"
-	case errors.Is(err, context.DeadlineExceeded):
-		return sample.ClassTimeout, "no complete reply within the time allowed"
 	case errors.As(err, &dns):
 		return sample.ClassConnect, "host name not found: " + dns.Error()
 	case errors.As(err, &cert), errors.As(err, &rec), errors.As(err, &auth), errors.As(err, &host):
 		return sample.ClassConnect, "TLS: " + err.Error()
 	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE), errors.Is(err, syscall.EADDRNOTAVAIL), errors.Is(err, syscall.ENOBUFS):
 		return sample.ClassConnect, LocalLimit + err.Error()
-	case errors.As(err, &op) && op.Op == "dial":
+	case errors.As(err, &op) && op.Op == "dial": // its own timeout too, which passes for a deadline
 		return sample.ClassConnect, "no connection: " + err.Error()
+	case err == context.Canceled:
+		return sample.ClassCancelled, "interrupted"
+	case errors.Is(err, context.Canceled): // the caller's own words
+		return sample.ClassCancelled, err.Error()
+	case errors.Is(err, context.DeadlineExceeded):
+		return sample.ClassTimeout, "no complete reply within the time allowed"
 	case errors.As(err, &ne) && ne.Timeout():
 		return sample.ClassTimeout, err.Error()
 	case errors.Is(err, errEventTooLong):

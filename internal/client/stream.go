@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptrace"
@@ -24,6 +25,9 @@ type Clock interface{ Now() int64 }
 // end seen the connection can be used again.
 const drainTime = time.Second
 
+// maxEvents bounds what one stream may leave in the record.
+const maxEvents = 1 << 21
+
 // readBuffer is the largest part of a stream that one read takes.
 const readBuffer = 16 << 10
 
@@ -43,8 +47,7 @@ func (c *Client) Stream(ctx context.Context, w engine.Wire, body []byte, id stri
 	rec.Send = rec.Begin
 	resp, err := c.send(ctx, w.Path, body, id, clock, rec)
 	if err != nil {
-		class, words := classify(cause(ctx, err))
-		c.failed(rec, clock, class, "POST "+w.Path+": "+words)
+		c.failed(rec, clock, ClassOf(err), "POST "+w.Path+": "+err.Error())
 		return
 	}
 	defer resp.Body.Close()
@@ -78,33 +81,45 @@ func cause(ctx context.Context, err error) error {
 
 // attempt is what the transport tells of one attempt, from its own goroutines.
 type attempt struct {
-	conns      atomic.Int32
+	conns      atomic.Int32 // connections taken: net/http itself tries again when nothing was written
 	send       atomic.Int64
+	dialed     atomic.Bool // had to wait for a connection to be made, its own or another's
 	reused     atomic.Bool
 	firstBytes atomic.Bool
 }
 
+// send posts a request. err's class is known from where it broke off: without a
+// connection it is a failure to connect.
 func (c *Client) send(ctx context.Context, path string, body []byte, id string, clock Clock, rec *sample.Record) (*http.Response, error) {
-	var a attempt
-	resp, err := c.attempt(ctx, c.kept, path, body, id, clock, &a)
+	a := new(attempt)
+	resp, err := c.attempt(ctx, c.kept, path, body, id, clock, a)
 	retried := a.conns.Load() > 1
 	if err != nil && a.reused.Load() && !a.firstBytes.Load() && stale(ctx, err) {
-		retried, a = true, attempt{}
-		resp, err = c.attempt(ctx, c.fresh, path, body, id, clock, &a)
+		retried, a = true, new(attempt) // the transport may still write to the old one
+		resp, err = c.attempt(ctx, c.fresh, path, body, id, clock, a)
 	}
-	if a.conns.Load() > 0 {
+	connected := a.conns.Load() > 0
+	if connected {
 		rec.Send = a.send.Load()
 		rec.ConnReused = a.reused.Load()
-		if !rec.ConnReused {
+		if !rec.ConnReused || a.dialed.Load() {
 			rec.Conn = rec.Send
 		}
 	}
 	rec.StaleRetry = retried
-	return resp, err
+	if err == nil {
+		return resp, nil
+	}
+	class, words := classify(cause(ctx, err))
+	if !connected && class == sample.ClassTimeout {
+		class, words = sample.ClassConnect, "no connection within the time allowed"
+	}
+	return nil, &Error{class, words, err}
 }
 
 func (c *Client) attempt(ctx context.Context, t *http.Transport, path string, body []byte, id string, clock Clock, a *attempt) (*http.Response, error) {
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		ConnectStart: func(string, string) { a.dialed.Store(true) },
 		GotConn: func(i httptrace.GotConnInfo) {
 			a.reused.Store(i.Reused)
 			a.conns.Add(1)
@@ -144,7 +159,11 @@ type stream struct {
 	usage  *engine.Usage
 }
 
-var errDone = errors.New("end of stream")
+var (
+	errDone   = errors.New("end of stream")
+	errCut    = errors.New("the stream ended within an event")
+	errEvents = fmt.Errorf("more than %d events in one stream", maxEvents)
+)
 
 // inBand is an error that came as an event.
 type inBand string
@@ -154,7 +173,7 @@ func (e inBand) Error() string { return "the stream says: " + string(e) }
 // malformed is an event that cannot be decoded.
 type malformed struct{ err error }
 
-func (e malformed) Error() string { return "stream event cannot be read: " + e.err.Error() }
+func (e malformed) Error() string { return "the reply cannot be read: " + e.err.Error() }
 
 func (s *stream) events(ctx context.Context, cancel func(), body io.Reader) {
 	buf := readBuffers.Get().(*[readBuffer]byte)
@@ -170,9 +189,7 @@ func (s *stream) events(ctx context.Context, cancel func(), body io.Reader) {
 		if bad := sse.feed(buf[:n], s.event); bad != nil {
 			err = bad
 		} else if err == io.EOF {
-			if bad := sse.end(s.event); bad != nil {
-				err = bad
-			}
+			err = s.lastEvent(&sse)
 		}
 		if s.inRead > 1 {
 			for i := first; i < len(s.rec.Events); i++ {
@@ -185,6 +202,20 @@ func (s *stream) events(ctx context.Context, cancel func(), body io.Reader) {
 		s.drain(cancel, body, buf[:])
 	}
 	s.close(ctx, err)
+}
+
+// lastEvent takes what the end of the body left without its blank line. What
+// cannot be read of it was cut.
+func (s *stream) lastEvent(sse *sseReader) error {
+	err := sse.end(s.event)
+	var bad malformed
+	switch {
+	case errors.As(err, &bad):
+		return errCut
+	case err != nil:
+		return err
+	}
+	return io.EOF
 }
 
 // drain reads on to the end of the body, for a bounded time.
@@ -219,6 +250,9 @@ func (s *stream) event(data []byte) error {
 		s.rec.LastChoices = s.now
 	}
 	if n := s.newText(d); n > 0 {
+		if len(s.rec.Events) >= maxEvents {
+			return malformed{errEvents}
+		}
 		s.content(len(data), n)
 	}
 	return nil
@@ -237,9 +271,9 @@ func (s *stream) count(d *engine.Delta) {
 // newText is the number of bytes of generated content that an event adds.
 func (s *stream) newText(d *engine.Delta) int {
 	n := len(d.Text)
-	if d.Cumulative {
+	if d.Cumulative { // a text can shrink: the mark of half a character gives way to the whole one
 		n = max(0, len(d.Text)-s.text)
-		s.text = max(s.text, len(d.Text))
+		s.text = len(d.Text)
 	}
 	return n + len(d.Reasoning) + len(d.ToolArgs)
 }
@@ -271,11 +305,15 @@ func (s *stream) close(ctx context.Context, err error) {
 		fail(sample.ClassInBand, err.Error())
 	case errors.As(err, &bad):
 		fail(sample.ClassMalformed, err.Error())
+	case errors.Is(err, errCut):
+		fail(sample.ClassTruncated, err.Error())
 	case !s.done && !errors.Is(err, io.EOF):
 		class, words := classify(cause(ctx, err))
 		fail(class, words)
+	case !s.done && s.wire.DoneMarker:
+		fail(sample.ClassTruncated, "the stream ended without [DONE]")
 	case !s.done && s.rec.Finish == "":
-		fail(sample.ClassTruncated, "the stream ended without a finish reason and without [DONE]")
+		fail(sample.ClassTruncated, "the stream ended without a finish reason")
 	case s.rec.OutputTokens == 0:
 		fail(sample.ClassEmpty, "the stream ended well but brought no token")
 	}
@@ -302,7 +340,7 @@ func (s *stream) whole(ctx context.Context, body io.Reader) {
 	s.now = s.clock.Now()
 	s.rec.Done = s.now
 	if err == nil && int64(len(data)) > s.client.maxBody {
-		err = malformed{errEventTooLong}
+		err = malformed{fmt.Errorf("longer than %d bytes", s.client.maxBody)}
 	}
 	if err == nil {
 		if bad := s.wire.Decode(data, &s.delta); bad != nil {
