@@ -55,8 +55,12 @@ func (p *pipes) dial(ctx context.Context, _, _ string) (net.Conn, error) {
 // returned func must be called before the bubble ends.
 func serve(t testing.TB, h http.Handler) (*client.Client, func()) {
 	t.Helper()
+	return serveWith(t, &http.Server{Handler: h})
+}
+
+func serveWith(t testing.TB, srv *http.Server) (*client.Client, func()) {
+	t.Helper()
 	p := newPipes()
-	srv := &http.Server{Handler: h}
 	go srv.Serve(p)
 	c, err := client.New(client.Options{BaseURL: "http://server", Dial: p.dial, Conns: 1000})
 	if err != nil {
@@ -118,10 +122,32 @@ func requests(n, outputLen int) []workload.Request {
 
 func bubble(t *testing.T, h http.Handler, body func(ctx context.Context, c *client.Client)) {
 	t.Helper()
+	bubbleWith(t, &http.Server{Handler: h}, body)
+}
+
+func bubbleWith(t *testing.T, srv *http.Server, body func(ctx context.Context, c *client.Client)) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		c, stop := serve(t, h)
+		c, stop := serveWith(t, srv)
 		body(t.Context(), c)
 		stop()
-		synctest.Wait()
+		time.Sleep(time.Minute) // what is left ends
 	})
+}
+
+// closing is a server that closes each connection a moment after its reply,
+// without having said so.
+func closing(h http.Handler, after time.Duration) *http.Server {
+	type key struct{}
+	return &http.Server{
+		ConnContext: func(ctx context.Context, c net.Conn) context.Context { return context.WithValue(ctx, key{}, c) },
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			h.ServeHTTP(w, r)
+			conn := r.Context().Value(key{}).(net.Conn)
+			context.AfterFunc(r.Context(), func() {
+				time.Sleep(after) // in a bubble, when the reply has been read
+				conn.Close()
+			})
+		}),
+	}
 }
