@@ -144,6 +144,10 @@ type Help struct {
 	// Args are tried in order after Launch.Command (model left out) until one
 	// yields at least one flag.
 	Args [][]string
+	// Commands are whole command lines to ask in place of Launch.Command with
+	// Args, where the engine's command hands its flags on to programs of its own
+	// and lists none itself. All are asked, and what they define is pooled.
+	Commands [][]string
 	// Timeout bounds one call: some engines import for tens of seconds.
 	Timeout time.Duration
 	// Parse reads help text into the options it defines (prose that mentions an
@@ -246,9 +250,12 @@ type Endpoint struct {
 	Cost     string   // what it does to the server, in words; "" = nothing worth saying
 	Needs    string   // flag or environment without which it answers 404; "" = always there
 	Legacy   []string // older paths, tried in order after a 404
-	Since    string
-	Until    string
-	Source   Source
+	// Port is the key of the flag that gives the port of this endpoint, where it
+	// is not the server's; without that flag nobody knows the port.
+	Port   string
+	Since  string
+	Until  string
+	Source Source
 }
 
 // Quantity is a neutral name of something that a server metric tells.

@@ -6,6 +6,7 @@ import (
 	"llmdyno/internal/engine"
 	"llmdyno/internal/engine/llamacpp"
 	"llmdyno/internal/engine/sglang"
+	"llmdyno/internal/engine/tokenspeed"
 	"llmdyno/internal/engine/trtllm"
 	"llmdyno/internal/engine/vllm"
 )
@@ -16,6 +17,7 @@ func Engines() engine.Set {
 		sglang.New(),
 		vllm.New(),
 		trtllm.New(),
+		tokenspeed.New(),
 		llamacpp.New(),
 	}
 }
