@@ -22,6 +22,8 @@ const textColumn = 40
 var (
 	section  = regexp.MustCompile(`^-{3,} (.+) params -{3,}$`)
 	spelling = regexp.MustCompile(`^--?[A-Za-z][A-Za-z0-9_.-]*`)
+	// prose is a sentence where the value names should stand.
+	prose = regexp.MustCompile(`^[^<\[{]* [^<\[{]*[a-z]|^[a-z]\S* `)
 	// listed are the values that the text of an option names.
 	listed = regexp.MustCompile(`allowed values: ([a-z0-9_]+(?:, [a-z0-9_]+)*)`)
 )
@@ -89,7 +91,7 @@ func definition(line string) (f engine.HelpFlag, ok bool) {
 	}
 	if !strings.HasPrefix(rest, "  ") {
 		f.Metavar, rest, _ = strings.Cut(strings.TrimPrefix(rest, " "), "  ")
-		if strings.Contains(f.Metavar, " ") && !strings.ContainsAny(f.Metavar[:1], "<[{") {
+		if prose.MatchString(f.Metavar) {
 			return f, false // a sentence that begins with an option
 		}
 	}
