@@ -74,7 +74,7 @@ func TestFailuresBeforeReady(t *testing.T) {
 			t.Parallel()
 			sp := spec(c.mode)
 			if c.status == StatusTimeout {
-				sp.ReadyDeadline = 500 * time.Millisecond
+				sp.ReadyDeadline = 3 * time.Second
 			}
 			s := start(t, sp)
 			var pids []int

@@ -155,10 +155,14 @@ func (w *wait) rounds(ctx context.Context, a *attempt) error {
 		if errors.Is(err, errForeign) {
 			return err
 		}
+		// A probe that the end cut short says less than the one before it.
+		ended := ctx.Err() != nil
 		if held++; err != nil {
-			held, w.lastProbe = 0, w.s.redactor.String(err.Error())
+			if held = 0; !ended || w.lastProbe == "" {
+				w.lastProbe = w.s.redactor.String(err.Error())
+			}
 		}
-		if ctx.Err() != nil {
+		if ended {
 			return context.Cause(ctx)
 		}
 		w.report(a)
