@@ -92,7 +92,7 @@ func New(o Options) (*Client, error) {
 
 func transport(o Options) *http.Transport {
 	if o.Dial == nil {
-		o.Dial = (&net.Dialer{Timeout: connectTimeout}).DialContext
+		o.Dial = new(net.Dialer).DialContext
 	}
 	if o.Conns <= 0 {
 		o.Conns = 64
@@ -109,12 +109,15 @@ func transport(o Options) *http.Transport {
 type dialer = func(ctx context.Context, network, addr string) (net.Conn, error)
 
 // traced tells the request that waits for it that a connection is being made,
-// which dialers other than net's own do not.
+// which dialers other than net's own do not, and bounds it: the transport goes
+// on dialing when the request has been given up.
 func traced(dial dialer) dialer {
 	return func(ctx context.Context, network, addr string) (net.Conn, error) {
 		if t := httptrace.ContextClientTrace(ctx); t != nil && t.ConnectStart != nil {
 			t.ConnectStart(network, addr)
 		}
+		ctx, cancel := context.WithTimeout(ctx, connectTimeout)
+		defer cancel()
 		return dial(ctx, network, addr)
 	}
 }
@@ -255,11 +258,11 @@ func (c *Client) reason(body []byte) string {
 // Probe checks that the server answers as a ready one does. nil means that it
 // does; the error says which endpoint was asked, what came and what was expected.
 func (c *Client) Probe(ctx context.Context, p engine.Probe, model string) error {
-	if p.Timeout > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, p.Timeout)
-		defer cancel()
+	if p.Timeout <= 0 {
+		p.Timeout = callTimeout
 	}
+	ctx, cancel := context.WithTimeout(ctx, p.Timeout)
+	defer cancel()
 	if p.Generate {
 		return c.probeGenerate(ctx, p, model)
 	}
