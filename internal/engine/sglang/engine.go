@@ -42,7 +42,7 @@ func New() *engine.Engine {
 		Wires:       wires(),
 		Metrics:     metrics(),
 		Constraints: constraints(),
-		Surface:     captured(),
+		Surface:     surface(),
 	}
 }
 

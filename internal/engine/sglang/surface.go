@@ -5,14 +5,14 @@ import (
 	"io/fs"
 )
 
-//go:embed all:surface
-var surface embed.FS
+//go:embed surface
+var surfaceFiles embed.FS
 
-// captured is the folder of captured replies, one folder a version.
-func captured() fs.FS {
-	captured, err := fs.Sub(surface, "surface")
-	if err != nil { // the folder is part of the program
+// surface is the captured text of the engine, one folder a version.
+func surface() fs.FS {
+	sub, err := fs.Sub(surfaceFiles, "surface")
+	if err != nil { // the name is constant and valid
 		return nil
 	}
-	return captured
+	return sub
 }

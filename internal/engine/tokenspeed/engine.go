@@ -50,7 +50,7 @@ func New() *engine.Engine {
 		Wires:       wires(),
 		Metrics:     metrics(),
 		Constraints: constraints(),
-		Surface:     captured(),
+		Surface:     surface(),
 	}
 }
 
