@@ -35,10 +35,13 @@ func keyOf(r Row) ClassKey {
 		Simulated: r.Simulated, Smoke: r.Smoke,
 	}
 	if w.RequestRate != nil {
-		k.RequestRate = number(*w.RequestRate)
+		k.RequestRate = Number(*w.RequestRate)
 	}
 	if w.MaxConcurrency != nil {
 		k.Concurrency = wordOf(w.MaxConcurrency)
+	}
+	if n := r.Hardware.GPUCount; n != nil && *n == 0 && k.GPUModel == "" {
+		k.GPUModel = wordNone
 	}
 	if slices.Contains(w.Searched, SearchedRate) {
 		k.RequestRate = wordSearched
@@ -116,7 +119,7 @@ func (k ClassKey) conditions() string {
 	if k.InputLen+k.OutputLen != "" {
 		parts = append(parts, fmt.Sprintf("%s tokens in, %s out", cmp.Or(k.InputLen, "?"), cmp.Or(k.OutputLen, "?")))
 	}
-	parts = append(parts, k.rateWords(), k.capWords(), "GPU "+cmp.Or(strings.ToUpper(k.GPUModel), "not told"))
+	parts = append(parts, k.rateWords(), k.capWords(), k.gpuWords())
 	if k.Simulated {
 		parts = append(parts, "simulated engine")
 	}
@@ -148,6 +151,16 @@ func (k ClassKey) capWords() string {
 	return "at most " + k.Concurrency + " in flight"
 }
 
+func (k ClassKey) gpuWords() string {
+	switch k.GPUModel {
+	case "":
+		return "GPU not told"
+	case wordNone:
+		return "no GPU"
+	}
+	return "GPU " + strings.ToUpper(k.GPUModel)
+}
+
 // label names each class by its scenario and, where that is not enough, by what
 // sets it apart from the others.
 func label(classes []Class) {
@@ -166,7 +179,7 @@ func label(classes []Class) {
 		add(func(k ClassKey) string { return k.InputLen + "/" + k.OutputLen }, cmp.Or(k.InputLen, "?")+" in/"+cmp.Or(k.OutputLen, "?")+" out")
 		add(func(k ClassKey) string { return k.RequestRate + k.Arrivals }, k.rateWords())
 		add(func(k ClassKey) string { return k.Concurrency }, k.capWords())
-		add(func(k ClassKey) string { return k.GPUModel }, cmp.Or(strings.ToUpper(k.GPUModel), "GPU not told"))
+		add(func(k ClassKey) string { return k.GPUModel }, k.gpuWords())
 		add(func(k ClassKey) string { return fmt.Sprint(k.Simulated) }, pick(k.Simulated, "simulated", "measured"))
 		add(func(k ClassKey) string { return fmt.Sprint(k.Smoke) }, pick(k.Smoke, "smoke", "full"))
 		classes[i].Label = strings.Join(parts, ", ")

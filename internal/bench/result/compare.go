@@ -61,6 +61,7 @@ type Class struct {
 	Key        ClassKey `json:"key"`
 	Label      string   `json:"label"`      // short, unique in the comparison
 	Conditions string   `json:"conditions"` // all of the key, in words
+	SLA        string   `json:"sla"`        // the limits that its rows share, in words; "" = they differ, or there are none
 	Verdict    string   `json:"verdict"`    // who is best and why, or why nobody is
 	// The following are indexes into Comparison.Entries.
 	Frameworks []FrameworkRanking `json:"frameworks"` // in the order of their best; only those with a passing row
@@ -424,6 +425,31 @@ func (b *comparer) classify() {
 	for i := range b.entries {
 		b.entries[i].Class = slices.Index(keys, home[i])
 	}
+	for i := range b.classes {
+		b.classes[i].SLA = b.sharedLimits(i)
+	}
+}
+
+// sharedLimits are the limits of a class in words, if all its rows have the
+// same.
+func (b *comparer) sharedLimits(class int) string {
+	var first *Row
+	for i := range b.entries {
+		r := &b.entries[i].Row
+		if b.entries[i].Class != class || b.entries[i].Outcome == OutcomeSuperseded {
+			continue
+		}
+		if first == nil {
+			first = r
+		}
+		if limitsText(*first) != limitsText(*r) {
+			return ""
+		}
+	}
+	if first == nil {
+		return ""
+	}
+	return first.SLA.Words()
 }
 
 func (b *comparer) failed(c *Comparison) {

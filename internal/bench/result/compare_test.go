@@ -384,7 +384,7 @@ func randomRows(t *rapid.T, n int) []Row {
 		}
 		rows[i] = Row{
 			Framework: rapid.SampledFrom([]string{"sglang", "vllm"}).Draw(t, fmt.Sprint("fw", i)), CandidateID: fmt.Sprintf("c%02d", i), Status: StatusOK, ServerCommand: "x",
-			Hardware: Hardware{GPUCount: ptr(rapid.SampledFrom([]int{0, 1, 8}).Draw(t, fmt.Sprint("gpus", i)))}, Metrics: m,
+			Hardware: Hardware{GPUModel: "H100", GPUCount: ptr(rapid.SampledFrom([]int{0, 1, 8}).Draw(t, fmt.Sprint("gpus", i)))}, Metrics: m,
 			SLA: SLA{Limits: []Limit{NewLimit("p50", "tpot", 15)}},
 		}
 	}

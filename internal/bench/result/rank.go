@@ -105,7 +105,7 @@ func compareGPUs(a, b *int) int {
 func (b *comparer) rule() string {
 	return fmt.Sprintf("status ok, then SLA met, then more requests/s, more output tokens/s, lower TTFT, lower TPOT (p50; a mean only where there is no p50, and after it), fewer GPUs. "+
 		"Rows that differ from the best by no more than the noise tie: %s of requests/s for single measurements, overlapping ranges where both were repeated. "+
-		"Of tied rows, one that is clearly better in tokens/s, latency or GPUs and clearly worse in none is named first. A missing figure never beats a measured one.", percent(b.band))
+		"Of tied rows, one that is clearly better in tokens/s, latency or GPUs and clearly worse in none is named first. A missing figure never beats a measured one.", Percent(b.band))
 }
 
 // rank fills the places of one class.
@@ -304,7 +304,7 @@ func (b *comparer) whyFirst(k Class) string {
 	first := &b.entries[k.Tied[0]]
 	leader := slices.Min(k.Tied) // the entries are in strict order
 	if leader == k.Tied[0] {
-		return " for its figures as measured"
+		return " as the one ahead in the figures as they stand"
 	}
 	l := &b.entries[leader]
 	var why []string
@@ -367,10 +367,10 @@ func fullName(e Entry) string {
 func headline(r Row) string {
 	var parts []string
 	if x, ok := figure(r.Metrics.RequestThroughput); ok {
-		parts = append(parts, number(x)+" req/s")
+		parts = append(parts, Number(x)+" req/s")
 	}
 	if x, mean, ok := r.Metrics.TTFT.Typical(); ok {
-		parts = append(parts, pick(mean, "mean", "p50")+" TTFT "+number(x)+" ms")
+		parts = append(parts, pick(mean, "mean", "p50")+" TTFT "+Number(x)+" ms")
 	}
 	if len(parts) == 0 {
 		return "no figures"

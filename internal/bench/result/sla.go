@@ -142,6 +142,23 @@ func (s *SLA) set(l Limit) {
 // Any says whether there is a limit at all.
 func (s SLA) Any() bool { return len(s.Limits) > 0 || s.MinSuccessRate != nil }
 
+// Words writes the limits for people; "" = none.
+func (s SLA) Words() string {
+	var parts []string
+	for _, l := range s.Limits {
+		tail, _ := l.tail()
+		if _, title, known := new(Metrics).lookup(tail); known {
+			parts = append(parts, fmt.Sprintf("%s ≤ %s ms", title, Number(l.MaxMs)))
+		} else {
+			parts = append(parts, fmt.Sprintf("%s %s", l.Key, Number(l.MaxMs)))
+		}
+	}
+	if s.MinSuccessRate != nil {
+		parts = append(parts, "success rate ≥ "+Percent(*s.MinSuccessRate))
+	}
+	return strings.Join(parts, ", ")
+}
+
 // Judge holds the figures against the limits: whether all are met, and each
 // that is not, in words. A limit that is met exactly is kept; a limit on a
 // figure that was not measured is not met.
@@ -149,9 +166,9 @@ func Judge(limits []Limit, minSuccess *float64, m Metrics) (passed bool, violati
 	if minSuccess != nil {
 		switch {
 		case m.SuccessRate == nil:
-			violations = append(violations, fmt.Sprintf("success rate was not measured (limit %s)", percent(*minSuccess)))
+			violations = append(violations, fmt.Sprintf("success rate was not measured (limit %s)", Percent(*minSuccess)))
 		case !(*m.SuccessRate >= *minSuccess):
-			violations = append(violations, fmt.Sprintf("success rate %s is below the limit of %s", percent(*m.SuccessRate), percent(*minSuccess)))
+			violations = append(violations, fmt.Sprintf("success rate %s is below the limit of %s", Percent(*m.SuccessRate), Percent(*minSuccess)))
 		}
 	}
 	for _, l := range limits {
@@ -175,24 +192,24 @@ func (l Limit) violation(m Metrics) string {
 	case !known:
 		return fmt.Sprintf("limit %s names no figure of a row", l.Key)
 	case value == nil:
-		return fmt.Sprintf("%s was not measured (limit %s ms)", title, number(l.MaxMs))
+		return fmt.Sprintf("%s was not measured (limit %s ms)", title, Number(l.MaxMs))
 	case !(*value <= l.MaxMs):
-		shown := number(*value)
-		if shown == number(l.MaxMs) { // a miss by a hair
+		shown := Number(*value)
+		if shown == Number(l.MaxMs) { // a miss by a hair
 			shown = strconv.FormatFloat(*value, 'f', -1, 64)
 		}
-		return fmt.Sprintf("%s %s ms is above the limit of %s ms", title, shown, number(l.MaxMs))
+		return fmt.Sprintf("%s %s ms is above the limit of %s ms", title, shown, Number(l.MaxMs))
 	}
 	return ""
 }
 
-// percent writes a share so that 0.9875 and 0.99 differ.
-func percent(x float64) string {
+// Percent writes a share so that 0.9875 and 0.99 differ.
+func Percent(x float64) string {
 	return strconv.FormatFloat(round(100*x, 3), 'f', -1, 64) + " %"
 }
 
-// number writes at most four significant digits, whole numbers whole.
-func number(x float64) string {
+// Number writes at most four significant digits, whole numbers whole.
+func Number(x float64) string {
 	switch {
 	case x >= 1000 || x <= -1000:
 		return strconv.FormatFloat(x, 'f', 0, 64)

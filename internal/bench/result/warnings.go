@@ -115,11 +115,11 @@ var residues = []residue{
 func limitsText(r Row) string {
 	var parts []string
 	for _, l := range r.SLA.Limits {
-		parts = append(parts, l.Key+" "+number(l.MaxMs))
+		parts = append(parts, l.Key+" "+Number(l.MaxMs))
 	}
 	slices.Sort(parts)
 	if r.SLA.MinSuccessRate != nil {
-		parts = append(parts, minSuccessKey+" "+number(*r.SLA.MinSuccessRate))
+		parts = append(parts, minSuccessKey+" "+Number(*r.SLA.MinSuccessRate))
 	}
 	return strings.Join(parts, ", ")
 }
