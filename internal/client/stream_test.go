@@ -304,7 +304,7 @@ func TestRequestOnTheWire(t *testing.T) {
 // request.
 func TestBodyThatStaysOpen(t *testing.T) {
 	stay := func(w http.ResponseWriter, r *http.Request) {
-		parts(tokenA + finish + doneMark)(w, r)
+		parts(tokenA+finish+doneMark)(w, r)
 		w.(http.Flusher).Flush()
 		<-r.Context().Done()
 	}

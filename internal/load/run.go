@@ -146,7 +146,7 @@ func (r *runner) makeRecords() {
 		if !r.Arrivals.Open() {
 			rec.Sched = sample.Never
 		}
-		rec.WantInput, rec.WantOutput = q.InputLen, q.OutputLen
+		rec.WantInput, rec.WantOutput, rec.IgnoreEOS = q.InputLen, q.OutputLen, r.IgnoreEOS
 		rec.RequestID = r.IDPrefix + strconv.Itoa(i)
 		rec.Events, slab = slab[:0:room(i)], slab[room(i):]
 		r.records[i], r.own[i], r.waits[i] = rec, -1, -1

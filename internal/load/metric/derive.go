@@ -1,9 +1,13 @@
 package metric
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
+	"strings"
+
+	"llmdyno/internal/load/sample"
 )
 
 func (t *tally) summary(durationNs int64) Summary {
@@ -53,11 +57,13 @@ func (t *tally) sums(s *Summary) {
 }
 
 func (t *tally) rates(s *Summary) {
+	if span := t.lastSend - t.firstSend; t.counts.Sent > 1 && span > 0 {
+		s.AchievedRate = ptr(float64(t.counts.Sent-1) * second / float64(span))
+	}
 	d := s.DurationS
 	if d <= 0 || t.counts.Sent == 0 {
 		return
 	}
-	s.AchievedRate = ptr(float64(t.counts.Sent) / d)
 	s.RequestThroughput = ptr(float64(t.counts.Succeeded) / d)
 	if t.lim.Any() {
 		s.Goodput = ptr(float64(t.good) / d)
@@ -100,7 +106,7 @@ func (t *tally) compatBlocks(s *Summary, peakEvents float64) {
 	}
 	four(NewDist(t.vTTFT), &v.MeanTTFT, &v.MedianTTFT, &v.StdTTFT, &v.P99TTFT)
 	four(NewDist(t.vTPOT), &v.MeanTPOT, &v.MedianTPOT, &v.StdTPOT, &v.P99TPOT)
-	four(s.EventGap, &v.MeanITL, &v.MedianITL, &v.StdITL, &v.P99ITL)
+	four(NewDist(t.vITL), &v.MeanITL, &v.MedianITL, &v.StdITL, &v.P99ITL)
 	four(s.E2E, &v.MeanE2EL, &v.MedianE2EL, &v.StdE2EL, &v.P99E2EL)
 
 	g := &CompatSGLang{
@@ -134,6 +140,7 @@ const (
 	minFullLength = 0.99
 	maxCountError = 0.01
 	maxShared     = 0.05
+	maxCached     = 0.05 // of prompt tokens: more than a chat template's head
 )
 
 // warnings are the guards against figures that mislead.
@@ -147,16 +154,19 @@ func (t *tally) warnings() []Warning {
 		warn("nothing-succeeded", "none of %d requests succeeded: there are no latencies", c.Planned)
 	}
 	if c.Failed > 0 && c.Succeeded > 0 {
-		warn("requests-failed", "%d of %d requests sent failed (%.1f %%): latencies are over the %d that succeeded", c.Failed, c.Sent, 100*float64(c.Failed)/float64(c.Sent), c.Succeeded)
+		warn("requests-failed", "%d of %d requests sent failed (%.1f %%: %s): latencies are over the %d that succeeded", c.Failed, c.Sent, 100*float64(c.Failed)/float64(c.Sent), t.classes(), c.Succeeded)
 	}
 	if c.Dropped > 0 {
 		warn("arrivals-dropped", "%d of %d arrivals were never sent: the planned load was not delivered", c.Dropped, c.Planned)
 	}
 	if t.wantOut > 0 && float64(t.wantOut-t.shortOut) < minFullLength*float64(t.wantOut) {
-		warn("short-output", "%d of %d answers are shorter than asked: the load is lighter than planned unless the model may end early (ignore_eos off)", t.shortOut, t.wantOut)
+		warn("short-output", "%d of %d answers ended before the length asked for although the end of text was to be ignored: the load was lighter than planned", t.shortOut, t.wantOut)
 	}
 	if t.wantIn > 0 && math.Abs(float64(t.sameIn-t.wantIn)) > maxCountError*float64(t.wantIn) {
 		warn("input-count-differs", "the server counted %d prompt tokens where %d were planned (ratio %.3f): chat templates, start tokens and the tokenizer make the difference; figures use the server's count", t.sameIn, t.wantIn, float64(t.sameIn)/float64(t.wantIn))
+	}
+	if float64(t.cached) > maxCached*float64(t.toldIn) {
+		warn("prefix-cache-hits", "the server took %d of %d prompt tokens (%.1f %%) from its prefix cache: TTFT is that of warm prompts", t.cached, t.toldIn, 100*float64(t.cached)/float64(t.toldIn))
 	}
 	if n := t.source["events"]; n > 0 {
 		warn("tokens-from-events", "the server sent no token count for %d answers: their stream events were counted, a lower bound", n)
@@ -174,6 +184,23 @@ func (t *tally) warnings() []Warning {
 		warn("events-coalesced", "%d of %d stream events came in one read with others: their arrival times are upper bounds", t.shared, t.events)
 	}
 	return w
+}
+
+// classes are the failures by class, most frequent first, dropped ones left out.
+func (t *tally) classes() string {
+	var names []string
+	for name := range t.errors {
+		if name != string(sample.ClassDropped) {
+			names = append(names, name)
+		}
+	}
+	slices.SortFunc(names, func(a, b string) int {
+		return cmp.Or(cmp.Compare(t.errors[b], t.errors[a]), cmp.Compare(a, b))
+	})
+	for i, name := range names {
+		names[i] = fmt.Sprintf("%d %s", t.errors[name], name)
+	}
+	return strings.Join(names, ", ")
 }
 
 // NewDist sums up samples; it sorts them. No samples give nil.

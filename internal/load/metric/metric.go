@@ -18,6 +18,7 @@
 package metric
 
 import (
+	"cmp"
 	"math"
 	"slices"
 
@@ -49,13 +50,14 @@ type tally struct {
 	events, shared         int
 	wantIn                 int64 // of successes with both counts
 	sameIn                 int64
-	wantOut, shortOut      int
+	wantOut, shortOut      int   // answers that had to have their full length
+	toldIn                 int64 // prompt tokens of requests whose cached tokens were told
 
 	ttft, e2e, tpot, itl, gap, ntpot, fromSched, lag, conn []float64
-	vTTFT, vTPOT, sTPOT, sE2E                              []float64
+	vTTFT, vTPOT, vITL, sTPOT, sE2E                        []float64
 	sumE2ENs, sumSGNs                                      float64
 	vGood                                                  int
-	firstSend                                              int64
+	firstSend, lastSend                                    int64
 	ok                                                     []*sample.Record
 	spans                                                  []edge
 }
@@ -85,7 +87,7 @@ func (t *tally) add(r *sample.Record) {
 		return
 	}
 	t.counts.Sent++
-	t.firstSend = min(t.firstSend, r.Send)
+	t.firstSend, t.lastSend = min(t.firstSend, r.Send), max(t.lastSend, r.Send)
 	t.lag = append(t.lag, ms(r.Send-r.Sched))
 	if r.StaleRetry {
 		t.stale++
@@ -117,7 +119,7 @@ func (t *tally) tokens(r *sample.Record) {
 	if r.Finish != "" {
 		t.finish[r.Finish]++
 	}
-	t.source[cmpOr(string(r.TokensBy), "none")]++
+	t.source[cmp.Or(string(r.TokensBy), "none")]++
 	if r.InputTokens > 0 {
 		t.in += int64(r.InputTokens)
 		if r.WantInput > 0 {
@@ -135,20 +137,21 @@ func (t *tally) tokens(r *sample.Record) {
 	if r.CachedTokens >= 0 {
 		t.cached += int64(r.CachedTokens)
 		t.cachedTold++
+		t.toldIn += int64(r.InputTokens)
 	}
-	if r.WantOutput > 0 && r.OutputTokens > 0 && r.TokensBy != sample.TokensEvents {
+	if r.IgnoreEOS && r.WantOutput > 0 {
 		t.wantOut++
-		if r.OutputTokens < r.WantOutput {
+		if short(r) {
 			t.shortOut++
 		}
 	}
 }
 
-func cmpOr(s, other string) string {
-	if s == "" {
-		return other
-	}
-	return s
+// short says that an answer ended before its full length, by its finish reason
+// or by the server's count.
+func short(r *sample.Record) bool {
+	counted := r.OutputTokens > 0 && r.TokensBy != sample.TokensEvents
+	return r.Finish != "" && r.Finish != "length" || counted && r.OutputTokens < r.WantOutput
 }
 
 func (t *tally) latencies(r *sample.Record) {
@@ -212,10 +215,11 @@ func (t *tally) within(ttft, tpot, e2e float64) bool {
 }
 
 // gaps pools the times between events with text. A gap is shared out over the
-// tokens that the event added, when it says so.
+// tokens that the event added, when it says so; an event that added none leaves
+// its time to the next one.
 func (t *tally) gaps(r *sample.Record) {
-	last, tokens := sample.Never, int32(0)
-	counted := perEventCounts(r)
+	last, counted := sample.Never, perEventCounts(r)
+	lastToken, tokens := sample.Never, int32(0)
 	for _, e := range r.Events {
 		t.events++
 		if e.Shared {
@@ -225,27 +229,52 @@ func (t *tally) gaps(r *sample.Record) {
 			continue
 		}
 		if last != sample.Never {
-			gap := ms(e.At - last)
-			t.gap = append(t.gap, gap)
-			if n := e.Tokens - tokens; counted && n > 0 {
+			t.gap = append(t.gap, ms(e.At-last))
+		}
+		last = e.At
+		if n := e.Tokens - tokens; counted && n > 0 {
+			if lastToken != sample.Never {
+				each := ms(e.At-lastToken) / float64(n)
 				for range n {
-					t.itl = append(t.itl, gap/float64(n))
+					t.itl = append(t.itl, each)
 				}
 			}
+			lastToken, tokens = e.At, e.Tokens
 		}
-		last, tokens = e.At, e.Tokens
+	}
+	t.choicesGaps(r)
+}
+
+// choicesGaps pools the times between events with choices: those with text, and
+// an empty one before and after them.
+func (t *tally) choicesGaps(r *sample.Record) {
+	last, texts := r.FirstChoices, 0
+	for _, e := range r.Events {
+		if e.Text <= 0 {
+			continue
+		}
+		if texts++; last != sample.Never && (texts > 1 || e.At > last) {
+			t.vITL = append(t.vITL, ms(e.At-last))
+		}
+		last = e.At
+	}
+	if last != sample.Never && r.LastChoices > last {
+		t.vITL = append(t.vITL, ms(r.LastChoices-last))
 	}
 }
 
+// maxEventTokens is the most tokens that one event can be believed to add.
+const maxEventTokens = 1 << 16
+
 // perEventCounts says whether every event with text tells the tokens so far,
-// never fewer than the one before.
+// never fewer than the one before and not absurdly more.
 func perEventCounts(r *sample.Record) bool {
 	before := int32(0)
 	for _, e := range r.Events {
 		if e.Text <= 0 {
 			continue
 		}
-		if e.Tokens <= 0 || e.Tokens < before {
+		if e.Tokens <= 0 || e.Tokens < before || e.Tokens-before > maxEventTokens {
 			return false
 		}
 		before = e.Tokens

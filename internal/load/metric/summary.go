@@ -71,7 +71,9 @@ type Summary struct {
 	// 1 s buckets that start at the first send.
 	PeakOutputTokens *float64 `json:"peak_output_token_throughput_tps,omitempty"`
 
-	AchievedRate    *float64 `json:"achieved_rps,omitempty"` // sent / duration
+	// AchievedRate is (sent − 1) over the time from the first send to the last:
+	// the time in which the last answers come is no time of sending.
+	AchievedRate    *float64 `json:"achieved_rps,omitempty"`
 	SuccessRate     *float64 `json:"success_rate,omitempty"` // succeeded / sent
 	Limits          *Limits  `json:"limits,omitempty"`
 	Goodput         *float64 `json:"goodput_rps,omitempty"`
@@ -110,8 +112,10 @@ type Compat struct {
 }
 
 // CompatVLLM follows vllm/benchmarks/serve.py @ 009e6d4a: TTFT ends with the
-// first event that has choices, E2E with the last one, gaps are between events
-// that have text, peaks count events.
+// first event that has choices, E2E with the last one, gaps are between
+// events that have choices, peaks count events. Of several events with choices
+// but without text before the first text only the first is known, of those after
+// the last text only the last.
 type CompatVLLM struct {
 	Duration             float64  `json:"duration"`
 	Completed            int      `json:"completed"`

@@ -71,6 +71,9 @@ func (d *Decoder) Line(n int, line []byte) error {
 	if r.InputTokens < 0 || r.OutputTokens < 0 {
 		return fmt.Errorf("samples line %d: token counts %d and %d: expected none below 0", n, r.InputTokens, r.OutputTokens)
 	}
+	if at := r.earliest(); at < Never {
+		return fmt.Errorf("samples line %d: an instant of %d ns: expected none below 0, or %d for one that did not happen", n, at, Never)
+	}
 	d.Records = append(d.Records, r)
 	return nil
 }
@@ -82,6 +85,15 @@ func absent() Record {
 		Begin: Never, Send: Never, Conn: Never, Header: Never, FirstChoices: Never, FirstText: Never,
 		LastText: Never, LastChoices: Never, UsageAt: Never, Done: Never, CachedTokens: -1,
 	}
+}
+
+// earliest is the smallest of the record's instants.
+func (r *Record) earliest() int64 {
+	first := min(r.Sched, r.Begin, r.Send, r.Conn, r.Header, r.FirstChoices, r.FirstText, r.LastText, r.LastChoices, r.UsageAt, r.Done)
+	for _, e := range r.Events {
+		first = min(first, e.At)
+	}
+	return first
 }
 
 // New is the record of a request that has not been sent.

@@ -82,6 +82,8 @@ type Record struct {
 	TokensBy     TokenSource `json:"tokens_by,omitempty"`
 	WantInput    int         `json:"want_input_tokens"`
 	WantOutput   int         `json:"want_output_tokens"`
+	// IgnoreEOS: exactly WantOutput tokens were asked for.
+	IgnoreEOS bool `json:"ignore_eos,omitempty"`
 
 	Status     int    `json:"status,omitempty"` // HTTP status
 	Finish     string `json:"finish,omitempty"`

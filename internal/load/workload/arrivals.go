@@ -62,7 +62,7 @@ func (a Arrivals) Schedule(n int) []time.Duration {
 	if a.RateRPS <= 0 || a.Kind == ArrivalClosed {
 		return out
 	}
-	period := float64(time.Second) / a.RateRPS
+	period := min(float64(time.Second)/a.RateRPS, maxOffset)
 	r := rand.New(rand.NewPCG(a.Seed, streamArrivals))
 	at := 0.0
 	for i := range out {
