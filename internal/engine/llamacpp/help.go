@@ -23,7 +23,7 @@ var (
 	section  = regexp.MustCompile(`^-{3,} (.+) params -{3,}$`)
 	spelling = regexp.MustCompile(`^--?[A-Za-z][A-Za-z0-9_.-]*`)
 	// prose is a sentence where the value names should stand.
-	prose = regexp.MustCompile(`^[^<\[{]* [^<\[{]*[a-z]|^[a-z]\S* `)
+	prose = regexp.MustCompile(`^[a-z]\S* |^[A-Z]\S* .*[a-z]`)
 	// listed are the values that the text of an option names.
 	listed = regexp.MustCompile(`allowed values: ([a-z0-9_]+(?:, [a-z0-9_]+)*)`)
 )

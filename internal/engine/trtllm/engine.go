@@ -7,6 +7,7 @@ package trtllm
 
 import (
 	"regexp"
+	"slices"
 	"time"
 
 	"llmdyno/internal/engine"
@@ -15,17 +16,18 @@ import (
 // Where the tables of this folder were read. A date is the day of reading
 // where the commit does not tell one.
 var (
-	fromServe  = engine.Source{Ref: "NVIDIA/TensorRT-LLM tensorrt_llm/commands/serve.py @ 00209af1", Date: "2026-08-23"}
-	fromServer = engine.Source{Ref: "NVIDIA/TensorRT-LLM tensorrt_llm/serve/openai_server.py, 2026 copy", Date: "2026-08-23"}
-	fromProto  = engine.Source{Ref: "NVIDIA/TensorRT-LLM tensorrt_llm/serve/openai_protocol.py @ 54cf7be0", Date: "2026-08-23"}
-	fromColl   = engine.Source{Ref: "NVIDIA/TensorRT-LLM tensorrt_llm/metrics/collector.py @ 050f80de", Date: "2026-08-23"}
-	fromOldMet = engine.Source{Ref: "NVIDIA/TensorRT-LLM pull request 5785", Date: "2025-07-01"}
-	fromProf   = engine.Source{Ref: "NVIDIA/TensorRT-LLM pull request 13872", Date: "2026-05-08"}
-	fromBook   = engine.Source{Ref: "BBuf/AI-Infra-Auto-Driven-SKILLS scripts/validate_cookbook_configs.py @ afb306eb", Date: "2026-07-14"}
+	fromServe   = engine.Source{Ref: "NVIDIA/TensorRT-LLM tensorrt_llm/commands/serve.py @ 00209af1", Date: "2026-08-23"}
+	fromServer  = engine.Source{Ref: "NVIDIA/TensorRT-LLM tensorrt_llm/serve/openai_server.py, 2026 copy", Date: "2026-08-23"}
+	fromProto   = engine.Source{Ref: "NVIDIA/TensorRT-LLM tensorrt_llm/serve/openai_protocol.py @ 54cf7be0", Date: "2026-08-23"}
+	fromColl    = engine.Source{Ref: "NVIDIA/TensorRT-LLM tensorrt_llm/metrics/collector.py @ 050f80de", Date: "2026-08-23"}
+	fromOldMet  = engine.Source{Ref: "NVIDIA/TensorRT-LLM pull request 5785", Date: "2025-07-01"}
+	fromProf    = engine.Source{Ref: "NVIDIA/TensorRT-LLM pull request 13872", Date: "2026-05-08"}
+	fromMapping = engine.Source{Ref: "NVIDIA/TensorRT-LLM tensorrt_llm/mapping.py, copy", Date: "2026-11-24"}
+	fromBook    = engine.Source{Ref: "BBuf/AI-Infra-Auto-Driven-SKILLS scripts/validate_cookbook_configs.py @ afb306eb", Date: "2026-07-14"}
 )
 
-// pytorchOnly is why another backend is refused.
-const pytorchOnly = "TensorRT-LLM is served with --backend pytorch only: the other backends build their own engine files, take other flags and fill other metrics, so their figures would not compare"
+// otherBackends is why a backend other than pytorch is refused.
+const otherBackends = "the other backends build their own engine files, take other flags and fill other metrics, so their figures would not compare"
 
 // New describes trtllm-serve.
 func New() *engine.Engine {
@@ -51,7 +53,7 @@ func New() *engine.Engine {
 			EP:             "ep_size",
 			BatchLimit:     []string{"max_batch_size"},
 			MemoryFraction: []string{"free_gpu_memory_fraction", "kv_cache_free_gpu_memory_fraction"},
-			Required:       []engine.RequiredSetting{{Key: "backend", Value: "pytorch", Reason: pytorchOnly, Source: fromBook}},
+			Required:       []engine.RequiredSetting{{Key: "backend", Value: "pytorch", Reason: otherBackends, Source: fromBook}},
 		},
 		Flags: flags(),
 		Help: engine.Help{
@@ -118,14 +120,24 @@ func metrics() []engine.Metric {
 	return append(list, engine.Metric{Quantity: engine.QuantityRequests, Name: "request_success_total", Sum: true, Since: "1.0", Until: "1.1", Source: fromOldMet})
 }
 
-// wires: request models forbid fields that they do not know. Once a stream
+// wires: request models forbid fields that they do not know, so the lists hold
+// what the models of 1.2 and of the newest source have in common. Once a stream
 // carries stream_options, both of its fields default to true, so usage rides on
-// every event. Tokens of one event follow stream_interval.
+// every event. Tokens of one event follow stream_interval. A chat names the
+// bound on its output max_tokens: max_completion_tokens is an alias that not
+// every version reads.
 func wires() []engine.Wire {
-	shared := []string{"top_k", "min_p", "repetition_penalty", "min_tokens", "stop_token_ids", "skip_special_tokens"}
-	completions := append([]string{"add_special_tokens", "detokenize", "return_context_logits", "truncate_prompt_tokens", "lora_request", "disaggregated_params"}, shared...)
+	shared := []string{
+		"top_k", "top_p_min", "min_p", "repetition_penalty", "length_penalty", "early_stopping", "use_beam_search", "min_tokens",
+		"stop_token_ids", "include_stop_str_in_output", "skip_special_tokens", "spaces_between_special_tokens", "truncate_prompt_tokens",
+		"add_special_tokens", "lora_request", "response_format", "disaggregated_params",
+	}
+	text := slices.Concat(shared, []string{"detokenize", "return_context_logits"})
+	chat := slices.Concat(shared, []string{
+		"best_of", "echo", "add_generation_prompt", "documents", "chat_template", "chat_template_kwargs", "reasoning_effort", "cache_salt",
+	})
 	return []engine.Wire{
-		engine.OpenAICompletions(engine.WireOptions{Fields: completions, Without: []string{"logprobs", "suffix"}, IgnoreEOS: "ignore_eos", IncludeUsage: true, ContinuousUsage: true}),
-		engine.OpenAIChat(engine.WireOptions{Fields: shared, IgnoreEOS: "ignore_eos", IncludeUsage: true, ContinuousUsage: true}),
+		engine.OpenAICompletions(engine.WireOptions{Fields: text, Without: []string{"logprobs", "suffix"}, IgnoreEOS: "ignore_eos", IncludeUsage: true, ContinuousUsage: true}),
+		engine.OpenAIChat(engine.WireOptions{Fields: chat, Without: []string{"max_completion_tokens"}, IgnoreEOS: "ignore_eos", IncludeUsage: true, ContinuousUsage: true}),
 	}
 }
