@@ -133,7 +133,7 @@ func offloadWithoutSize(in engine.Setup) (key, problem string) {
 	if in.Settings.Word("kv_offloading_backend") == "" || in.Settings.Word("kv_offloading_size") != "" {
 		return "", ""
 	}
-	return "kv_offloading_backend", "without kv_offloading_size nothing is offloaded: set the size in GiB"
+	return "kv_offloading_backend", "kv_offloading_backend without kv_offloading_size offloads nothing: set the size in GiB"
 }
 
 func toolsWithoutParser(in engine.Setup) (key, problem string) {
