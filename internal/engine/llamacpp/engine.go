@@ -50,6 +50,7 @@ func New() *engine.Engine {
 		Wires:       wires(),
 		Metrics:     metrics(),
 		Constraints: constraints(),
+		Surface:     surface(),
 	}
 }
 
