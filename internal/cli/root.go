@@ -28,6 +28,7 @@ type app struct {
 	terminal bool
 	rawErr   io.Writer // stderr before redaction, for the terminal's own drawing
 	width    int
+	outWidth int // columns of stdout; 0 = no terminal
 	quiet    bool
 	noColor  bool
 }
@@ -42,6 +43,7 @@ func Main(ctx context.Context, args, environ []string, stdin io.Reader, stdout, 
 	defer errw.Close()
 	a.stdout, a.stderr = out, errw
 	a.terminal, a.width = terminalOf(stderr)
+	_, a.outWidth = terminalOf(stdout)
 	a.noColor = a.env("NO_COLOR") != "" || a.env("TERM") == "dumb"
 
 	root := newRoot(a)
@@ -114,7 +116,7 @@ within an SLA, with everything that was tried.`,
 	})
 	root.PersistentFlags().BoolVar(&a.quiet, "quiet", false, "no progress, only results and errors")
 	root.PersistentFlags().BoolVar(&a.noColor, "no-color", a.noColor, "no colours (also: NO_COLOR)")
-	root.AddCommand(newBenchCommand(a), newVersionCommand(a), newManCommand(a))
+	root.AddCommand(newBenchCommand(a), newDoctorCommand(a), newVersionCommand(a), newManCommand(a))
 	return root
 }
 
