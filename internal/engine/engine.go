@@ -274,7 +274,9 @@ const (
 	QuantityPreemptions      Quantity = "preemptions_total"
 )
 
-// Metric maps one Prometheus series of an engine to a neutral quantity.
+// Metric maps one Prometheus series of an engine to a neutral quantity. Where a
+// quantity has several rows, for names that changed, the first of them whose
+// series a server exposes counts, and the others do not.
 type Metric struct {
 	Quantity Quantity
 	Name     string            // family name as exposed, "_total" included
