@@ -24,7 +24,9 @@ import (
 	"testing"
 	"time"
 
+	"llmdyno/internal/bench/config"
 	"llmdyno/internal/engine"
+	"llmdyno/internal/load/workload"
 )
 
 const (
@@ -60,14 +62,6 @@ func realOutput(t *testing.T, args ...string) (text string, exit int) {
 	return string(out), cmd.ProcessState.ExitCode()
 }
 
-func TestRealVersion(t *testing.T) {
-	out, _ := realOutput(t, "--version")
-	m := New().Launch.VersionPattern.FindStringSubmatch(out)
-	if m == nil || engine.CompareVersions(m[1], "0.1") < 0 {
-		t.Errorf("no version in %q", out)
-	}
-}
-
 // The parser finds each line of the help that defines an option, and the tables
 // agree with what it says.
 func TestRealHelp(t *testing.T) {
@@ -88,7 +82,7 @@ func TestRealHelp(t *testing.T) {
 			t.Errorf("read %v, removed %v: %s", !gone, gone, line)
 		}
 	}
-	version := e.Launch.VersionPattern.FindStringSubmatch(first(realOutput(t, "--version")))[1]
+	version := realVersion(t)
 	for _, f := range e.Flags {
 		got, ok := e.HelpFlag(help, f.Key)
 		if ok != f.In(version) {
@@ -117,7 +111,15 @@ func TestRealHelp(t *testing.T) {
 	}
 }
 
-func first(text string, _ int) string { return text }
+func realVersion(t *testing.T) string {
+	t.Helper()
+	out, _ := realOutput(t, "--version")
+	m := New().Launch.VersionPattern.FindStringSubmatch(out)
+	if m == nil || engine.CompareVersions(m[1], "0.1") < 0 {
+		t.Fatalf("no version in %q", out)
+	}
+	return m[1]
+}
 
 // realRun is a live server.
 type realRun struct {
@@ -145,9 +147,11 @@ func freePort(t *testing.T) int {
 func startReal(t *testing.T, args ...string) *realRun {
 	t.Helper()
 	port := freePort(t)
-	cmd := exec.CommandContext(t.Context(), realPath(t, realServer), append([]string{
-		"--model", realPath(t, realModel), "--host", "127.0.0.1", "--port", fmt.Sprint(port), "--threads", "1", "--alias", "tiny",
-	}, args...)...)
+	cmd := exec.CommandContext(t.Context(), realPath(t, realServer), append(args, "--host", "127.0.0.1", "--port", fmt.Sprint(port))...)
+	cmd.Env = os.Environ()
+	for _, v := range New().Launch.Env {
+		cmd.Env = append(cmd.Env, v.Name+"="+v.Value)
+	}
 	r := &realRun{url: fmt.Sprintf("http://127.0.0.1:%d", port)}
 	pipe, err := cmd.StderrPipe()
 	if err != nil {
@@ -269,7 +273,7 @@ func (r *realRun) wire(t *testing.T, name engine.EndpointName, g engine.Generate
 }
 
 func TestRealServer(t *testing.T) {
-	r := startReal(t, "--metrics", "--parallel", "2", "--ctx-size", "2048")
+	r := startReal(t, "--model", realPath(t, realModel), "--threads", "1", "--metrics", "--parallel", "2", "--ctx-size", "2048")
 	r.ready(t)
 	e := New()
 	if !slices.ContainsFunc(r.lines(), func(line string) bool {
@@ -388,6 +392,46 @@ func TestRealFailedStarts(t *testing.T) {
 				}
 			}
 			t.Errorf("no line is recognised in\n%s", out)
+		})
+	}
+}
+
+// Every candidate of the example starts and answers the longest prompt of each
+// scenario, except the one whose flag this version does not have.
+func TestRealExample(t *testing.T) {
+	f, ds := config.Load("../../../examples/llamacpp.yaml")
+	if f == nil {
+		t.Fatal(ds)
+	}
+	model := realPath(t, "../../../"+f.Model.Path)
+	for _, c := range config.Plan(f, engine.Set{New()}, config.Options{}).Candidates {
+		t.Run(c.ID, func(t *testing.T) {
+			args := slices.Clone(c.Argv[1:])
+			args[slices.Index(args, "--model")+1] = model
+			if slices.Contains(args, "--draft-max") {
+				out, exit := realOutput(t, append(args, "--port", fmt.Sprint(freePort(t)))...)
+				line, _, _ := strings.Cut(out, "\n")
+				p, ok := New().MatchLog(line)
+				if exit == 0 || !ok || p.Kind != engine.LogBadFlag || !strings.Contains(out, "--draft-max") {
+					t.Errorf("exit %d, %+v:\n%s", exit, p, out)
+				}
+				return
+			}
+			r := startReal(t, args...)
+			r.ready(t)
+			for _, w := range f.Scenarios() {
+				events, err := r.generate(t, engine.GenerateRequest{
+					Model: f.Model.Name, Prompt: workload.RandomPrompt(w.Seed, 0, w.InputLen), MaxTokens: w.OutputLen, IgnoreEOS: true, Stream: true,
+				})
+				if err != nil {
+					t.Fatal(err)
+				}
+				last := events[len(events)-1]
+				if last.Usage == nil || last.Usage.Completion != w.OutputLen {
+					t.Errorf("%s: %+v", w.Name, last)
+				}
+				t.Logf("%s: %d words are %d tokens", w.Name, w.InputLen, last.Usage.Prompt)
+			}
 		})
 	}
 }
