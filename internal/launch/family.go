@@ -103,7 +103,10 @@ func processes() []procfs.ProcStat {
 	return all
 }
 
-func living(s procfs.ProcStat) bool { return s.State != "Z" && s.State != "X" && s.State != "x" }
+// living: a process whose first thread alone has ended shows as a zombie, too.
+func living(s procfs.ProcStat) bool {
+	return s.State != "Z" && s.State != "X" && s.State != "x" || s.NumThreads > 1
+}
 
 // marked says whether a process carries the mark. It is not decided where the
 // environment cannot be read or is empty, as in the middle of an exec.
@@ -167,18 +170,21 @@ func (f *family) signal(sig syscall.Signal) []procfs.ProcStat {
 // of several GPUs takes a driver tens of seconds.
 const killWait = 60 * time.Second
 
-// sweep kills until nothing is left, and returns who could not be ended within
-// the time given.
-func (f *family) sweep(within time.Duration) (left []int) {
-	for end := time.Now().Add(within); ; {
+// sweep kills until nothing is left, c included, and returns who could not be
+// ended within the time given.
+func (f *family) sweep(c *child, within time.Duration) (left []int) {
+	for end := time.Now().Add(within); ; time.Sleep(pollEvery) {
 		members := f.signal(syscall.SIGKILL)
-		if len(members) == 0 {
+		if len(members) == 0 && c.hasEnded() {
 			return nil
 		}
 		if time.Now().After(end) {
-			return pids(members)
+			left = pids(members)
+			if pid := c.cmd.Process.Pid; !c.hasEnded() && !slices.Contains(left, pid) {
+				left = append(left, pid)
+			}
+			return left
 		}
-		time.Sleep(pollEvery)
 	}
 }
 

@@ -112,9 +112,12 @@ type Failure struct {
 	Reason   string         // one line that a person can act on
 	Line     string         // the log line, quoted as printed; "" = none
 	ExitCode int
+
+	err error // what it came from; may be nil
 }
 
 func (f *Failure) Error() string { return f.Reason }
+func (f *Failure) Unwrap() error { return f.err }
 
 // The statuses of a Failure.
 const (

@@ -177,7 +177,7 @@ func (s *server) fixedPort(given bool) error {
 	case err != nil:
 		why, kind = err.Error(), ""
 	}
-	return &Failure{Status: StatusFailed, Kind: kind,
+	return &Failure{Status: StatusFailed, Kind: kind, ExitCode: -1, err: err,
 		Reason: fmt.Sprintf("starting %s: port %d on %s cannot be used: %s; %s", s.spec.Name, s.spec.Port, s.spec.Host, why, todo)}
 }
 
@@ -216,7 +216,7 @@ func (s *server) spawn(n, port int) (*attempt, error) {
 
 // startFailure is the failure of a command that cannot be started at all.
 func (s *server) startFailure(err error) error {
-	return &Failure{Status: StatusFailed, ExitCode: -1, Reason: fmt.Sprintf("starting %s: %v", s.spec.Name, err)}
+	return &Failure{Status: StatusFailed, ExitCode: -1, Reason: fmt.Sprintf("starting %s: %v", s.spec.Name, err), err: err}
 }
 
 // explain says in words why a file could not be started.

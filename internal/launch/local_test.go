@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"os"
 	"os/exec"
@@ -237,6 +238,27 @@ func TestAnotherPortWhenSomebodyElseListens(t *testing.T) {
 	}
 }
 
+// A server that has another process listen for it, as a container's does: that
+// process came later, so it is not taken for a stranger.
+func TestListenerThatIsNoDescendant(t *testing.T) {
+	sp := spec("silent")
+	var port int
+	sp.Argv = func(p int) []string { port = p; return argv(p) }
+	sp.Started = func(Group) {
+		time.Sleep(50 * time.Millisecond) // starts are counted in ticks of 10 ms
+		other := exec.Command(os.Args[0], fmt.Sprint(port))
+		other.Env = []string{"FAKE=ready"}
+		if err := other.Start(); err != nil {
+			t.Error(err)
+		}
+		t.Cleanup(func() { other.Process.Kill(); other.Wait() })
+	}
+	s := start(t, sp)
+	if err := s.WaitReady(t.Context(), nil); err != nil || !strings.HasSuffix(s.URL(), fmt.Sprint(port)) {
+		t.Errorf("%v at %s", err, s.URL())
+	}
+}
+
 func TestFixedPort(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -300,6 +322,10 @@ func TestCommandsThatCannotStart(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), c.says) || strings.Contains(err.Error(), "\n") || !log.closed {
 			t.Errorf("%v in %q: %v, log closed: %v", c.argv, c.dir, err, log.closed)
 		}
+	}
+	_, err := backend().Start(t.Context(), Spec{Name: "x", Argv: func(int) []string { return []string{"no-such-binary"} }})
+	if f := (*Failure)(nil); !errors.As(err, &f) || f.Status != StatusFailed || !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("%#v", err)
 	}
 }
 

@@ -103,3 +103,54 @@ func TestChoosePortAvoidsTakenAndOutgoing(t *testing.T) {
 		t.Error("a port although all are taken")
 	}
 }
+
+func TestParseListener(t *testing.T) {
+	for _, c := range []struct {
+		line string
+		want string
+		ok   bool
+	}{
+		{"   0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 4711 1 0 100 0 0 10 0", "127.0.0.1 8080 4711", true},
+		{"   1: 00000000000000000000000000000000:0016 00000000000000000000000000000000:0000 0A 00000000:00000000 00:00000000 00000000 0 0 12 1", ":: 22 12", true},
+		{"   2: 0000000000000000FFFF00000100007F:0050 0:0 0A 0:0 0:0 0 0 0 13 1", "127.0.0.1 80 13", true},
+		{"   3: 0100007F:1F90 0100007F:C350 01 00000000:00000000 00:00000000 00000000     0        0 4712 1", "", false},
+		{"  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode", "", false},
+		{"", "", false},
+	} {
+		l, ok := parseListener(c.line)
+		if ok != c.ok || ok && fmt.Sprint(l.ip, l.port, l.inode) != c.want {
+			t.Errorf("%q: %v %v", c.line, l, ok)
+		}
+	}
+}
+
+func TestListenersOfThisMachine(t *testing.T) {
+	for _, address := range []string{"127.0.0.1:0", ":0"} {
+		l, err := net.Listen("tcp", address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		port := l.Addr().(*net.TCPAddr).Port
+		inodes := listeners("127.0.0.1", port)
+		if yes, known := holds(os.Getpid(), inodes); len(inodes) != 1 || !yes || !known {
+			t.Errorf("%s: sockets %v, ours: %v", address, inodes, yes)
+		}
+		if len(listeners("127.0.0.2", port)) != map[string]int{":0": 1}[address] {
+			t.Errorf("%s: another address", address)
+		}
+		l.Close()
+		if inodes := listeners("127.0.0.1", port); len(inodes) != 0 {
+			t.Errorf("%s: closed, but %v", address, inodes)
+		}
+	}
+}
+
+func FuzzParseListener(f *testing.F) {
+	f.Add("   0: 0100007F:1F90 00000000:0000 0A 0:0 0:0 0 0 0 4711 1")
+	f.Add("x y:z 0 0A 1 2 3 4 5 6")
+	f.Fuzz(func(t *testing.T, line string) {
+		if l, ok := parseListener(line); ok && (l.port < 0 || l.port > 65535 || l.ip.To16() == nil) {
+			t.Errorf("%q: %+v", line, l)
+		}
+	})
+}

@@ -1,6 +1,8 @@
 package launch
 
 import (
+	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -61,24 +63,57 @@ func portFree(host string, port int) error {
 // listeners are the sockets (by inode) that listen on a port in a way that a
 // server at host would meet.
 func listeners(host string, port int) []uint64 {
-	fs, err := procfs.NewFS(proc)
-	if err != nil {
-		return nil
-	}
-	four, _ := fs.NetTCP()
-	six, _ := fs.NetTCP6()
-	ip := net.ParseIP(host)
 	var inodes []uint64
-	for _, l := range slices.Concat(four, six) {
-		const listening = 0x0A // TCP_LISTEN, include/net/tcp_states.h
-		if l.St != listening || l.LocalPort != uint64(port) {
-			continue
-		}
-		if ip == nil || l.LocalAddr.IsUnspecified() || l.LocalAddr.Equal(ip) {
-			inodes = append(inodes, l.Inode)
+	for _, name := range []string{"/net/tcp", "/net/tcp6"} {
+		b, _ := os.ReadFile(proc + name)
+		for line := range strings.Lines(string(b)) {
+			if l, ok := parseListener(line); ok && l.port == port && l.meets(host) {
+				inodes = append(inodes, l.inode)
+			}
 		}
 	}
 	return inodes
+}
+
+// listener is a listening socket.
+type listener struct {
+	ip    net.IP
+	port  int
+	inode uint64
+}
+
+// parseListener reads one line of /proc/net/tcp or tcp6: number, local address,
+// remote address, state, …, inode as the tenth word. An address is hexadecimal
+// and stands in words of 32 bits in the byte order of the machine
+// (Documentation/networking/proc_net_tcp.rst of Linux 6.18). False for other
+// states and what cannot be read.
+func parseListener(line string) (l listener, ok bool) {
+	const listening = "0A" // TCP_LISTEN, include/net/tcp_states.h
+	f := strings.Fields(line)
+	if len(f) < 10 || f[3] != listening {
+		return l, false
+	}
+	address, port, _ := strings.Cut(f[1], ":")
+	b, err := hex.DecodeString(address)
+	if err != nil || len(b) != net.IPv4len && len(b) != net.IPv6len {
+		return l, false
+	}
+	for i := 0; i < len(b); i += 4 {
+		binary.BigEndian.PutUint32(b[i:], binary.NativeEndian.Uint32(b[i:]))
+	}
+	p, err := strconv.ParseUint(port, 16, 16)
+	if err != nil {
+		return l, false
+	}
+	inode, err := strconv.ParseUint(f[9], 10, 64)
+	return listener{net.IP(b), int(p), inode}, err == nil
+}
+
+// meets says whether a connection to host would arrive here. A name instead of
+// an address may mean any.
+func (l listener) meets(host string) bool {
+	ip := net.ParseIP(host)
+	return ip == nil || l.ip.IsUnspecified() || l.ip.Equal(ip)
 }
 
 // holds says whether a process has one of the sockets open, and whether that

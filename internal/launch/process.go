@@ -144,7 +144,7 @@ func (l *Local) Output(ctx context.Context, argv, env []string, timeout time.Dur
 		err = fmt.Errorf("running %s: %w", argv[0], ctx.Err())
 	}
 	// What is left holds the pipe.
-	left := newFamily(c.cmd.Process.Pid, mark).sweep(killWait)
+	left := newFamily(c.cmd.Process.Pid, mark).sweep(c, killWait)
 	r.SetReadDeadline(time.Now().Add(time.Second))
 	if !c.hasEnded() {
 		close(c.release)

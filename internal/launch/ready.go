@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"time"
+
+	"github.com/prometheus/procfs"
 
 	"llmdyno/internal/client"
 	"llmdyno/internal/engine"
@@ -178,11 +181,8 @@ func (w *wait) rounds(ctx context.Context, a *attempt) error {
 // round asks all probes in order, once it is the server that would answer.
 func (w *wait) round(ctx context.Context, c *client.Client, a *attempt, f *family) error {
 	inodes := listeners(w.s.spec.Host, a.port)
-	if len(inodes) > 0 && !f.listens(inodes) {
-		// It may have begun to listen, or a child been made, between the looks.
-		if again := listeners(w.s.spec.Host, a.port); len(again) > 0 && !a.hasEnded() && !f.listens(again) {
-			return errForeign
-		}
+	if len(inodes) > 0 && !a.hasEnded() && f.foreign(inodes, a.group.StartTicks) {
+		return errForeign
 	}
 	if len(w.probes) == 0 && len(inodes) == 0 {
 		return fmt.Errorf("nothing listens on port %d yet", a.port)
@@ -195,15 +195,21 @@ func (w *wait) round(ctx context.Context, c *client.Client, a *attempt, f *famil
 	return nil
 }
 
-// listens says whether a member has one of the sockets open. Where that may not
-// be read the benefit of the doubt is given.
-func (f *family) listens(inodes []uint64) bool {
+// foreign says whether the sockets belong to somebody who was there before the
+// server. One who came later may be the server's own in a way that /proc does
+// not show (a container that it asked for); where it is not, the server cannot
+// listen and says so. What may not be read is given the benefit of the doubt.
+func (f *family) foreign(inodes []uint64, born uint64) bool {
 	for _, p := range f.scan() {
 		if yes, known := holds(p.PID, inodes); yes || !known {
-			return true
+			return false
 		}
 	}
-	return false
+	self, _ := holds(os.Getpid(), inodes)
+	return self || slices.ContainsFunc(processes(), func(p procfs.ProcStat) bool {
+		yes, _ := holds(p.PID, inodes)
+		return yes && p.Starttime < born
+	})
 }
 
 func (w *wait) report(a *attempt) {

@@ -57,7 +57,7 @@ func (s *server) untilEnding(a *attempt, f *family) (peak int64) {
 func (s *server) end(a *attempt, f *family) (left []int) {
 	begun, asked := time.Now(), false
 	for !closed(s.killing) && !closed(a.foreign) {
-		if len(f.scan()) == 0 {
+		if len(f.scan()) == 0 && a.hasEnded() {
 			return nil
 		}
 		stopping := closed(s.stopping)
@@ -70,7 +70,7 @@ func (s *server) end(a *attempt, f *family) (left []int) {
 		}
 		time.Sleep(pollEvery)
 	}
-	return f.sweep(killWait)
+	return f.sweep(a.child, killWait)
 }
 
 // codeOf is the exit code and the signal that ended a process.
