@@ -20,8 +20,11 @@ type chart struct {
 	xLabel, yLabel string
 	xLog, yLog     bool
 	percentY       bool // y is a share, shown as 0 to 100 %
-	series         []series
-	limits         []limitLine
+	small          bool // three in a row instead of two
+	// top cuts the y axis, so that overload does not squeeze the rest; 0 = whole.
+	top    float64
+	series []series
+	limits []limitLine
 }
 
 type series struct {
@@ -44,16 +47,32 @@ type limitLine struct {
 	label    string
 }
 
-// The picture's own coordinates; the page scales it.
+// The picture's own coordinates, in px; the page scales it a little.
 const (
-	chartWidth, chartHeight             = 640, 380
-	plotLeft, plotRight                 = 64, chartWidth - 16
-	plotTop, plotBottom                 = 14, chartHeight - 44
+	plotLeft, plotTop                   = 64, 14
+	rightMargin, bottomMargin           = 16, 44
 	fontSize                            = 9 // points, 12 px
-	maxXTicks, maxYTicks                = 8, 7
+	pxPerXTick, pxPerYTick              = 70, 45
 	paletteSize                         = 6
-	weakWidth, strongWidth, limitStroke = 1.0, 2.4, 1.2
+	weakWidth, strongWidth, limitStroke = 1.2, 2.4, 1.2
 )
+
+func (c chart) size() (width, height int) {
+	if c.small {
+		return 400, 300
+	}
+	return 600, 370
+}
+
+func (c chart) right() int {
+	width, _ := c.size()
+	return width - rightMargin
+}
+
+func (c chart) bottom() int {
+	_, height := c.size()
+	return height - bottomMargin
+}
 
 // dashes tell engines apart without colour.
 var dashes = [paletteSize][]float64{nil, {7, 4}, {2, 3}, {10, 3, 2, 3}, {4, 2}, {12, 5}}
@@ -104,7 +123,8 @@ func (c chart) empty() bool {
 
 // svg draws the chart.
 func (c chart) svg() (template.HTML, error) {
-	p := charts.NewPainter(charts.PainterOptions{OutputFormat: charts.ChartOutputSVG, Width: chartWidth, Height: chartHeight})
+	width, height := c.size()
+	p := charts.NewPainter(charts.PainterOptions{OutputFormat: charts.ChartOutputSVG, Width: width, Height: height})
 	x, y := c.axes()
 	c.grid(p, x, y)
 	for _, l := range c.limits {
@@ -114,7 +134,7 @@ func (c chart) svg() (template.HTML, error) {
 	for _, strong := range []bool{false, true} {
 		for _, s := range c.series {
 			if s.strong == strong {
-				tips = append(tips, s.draw(p, x, y)...)
+				tips = append(tips, s.draw(p, x, y, c.top)...)
 			}
 		}
 	}
@@ -155,26 +175,28 @@ func dress(svg, title string, tips []string) template.HTML {
 }
 
 // draw returns the tip of each circle that it drew, in order.
-func (s series) draw(p *charts.Painter, x, y axis) []string {
+func (s series) draw(p *charts.Painter, x, y axis, top float64) []string {
 	colour := seriesRole(s).paint()
 	width := weakWidth
 	if s.strong {
 		width = strongWidth
 	}
-	line := make([]charts.Point, len(s.points))
-	for i, m := range s.points {
-		line[i] = charts.Point{X: x.place(m.x), Y: y.place(m.y)}
+	for _, piece := range cut(s.points, top) {
+		line := make([]charts.Point, len(piece))
+		for i, m := range piece {
+			line[i] = charts.Point{X: x.place(m.x), Y: y.place(m.y)}
+		}
+		if dash := dashes[s.colour%paletteSize]; dash == nil || !s.strong {
+			p.LineStroke(line, colour, width)
+		} else {
+			p.DashedLineStroke(line, colour, width, dash)
+		}
 	}
-	if dash := dashes[s.colour%paletteSize]; dash == nil || !s.strong {
-		p.LineStroke(line, colour, width)
-	} else {
-		p.DashedLineStroke(line, colour, width, dash)
-	}
-	if !s.marks {
-		return nil
-	}
-	tips := make([]string, len(s.points))
-	for i, m := range s.points {
+	var tips []string
+	for _, m := range s.points {
+		if !s.marks || beyond(m, top) {
+			continue
+		}
 		radius, fill := 3.0, colour
 		if m.chosen {
 			radius = 6
@@ -182,31 +204,62 @@ func (s series) draw(p *charts.Painter, x, y axis) []string {
 		if m.hollow {
 			fill = roleNone.paint()
 		}
-		p.Circle(radius, line[i].X, line[i].Y, fill, colour, 1.5)
-		tips[i] = m.tip
+		p.Circle(radius, x.place(m.x), y.place(m.y), fill, colour, 1.5)
+		tips = append(tips, m.tip)
 	}
 	return tips
+}
+
+func beyond(m mark, top float64) bool { return top > 0 && m.y > top }
+
+// cut ends a line where it leaves the chart at the top.
+func cut(points []mark, top float64) [][]mark {
+	var pieces [][]mark
+	var now []mark
+	for i, m := range points {
+		switch out := beyond(m, top); {
+		case i > 0 && out != beyond(points[i-1], top):
+			edge := crossing(points[i-1], m, top)
+			if out {
+				pieces, now = append(pieces, append(now, edge)), nil
+			} else {
+				now = []mark{edge, m}
+			}
+		case !out:
+			now = append(now, m)
+		}
+	}
+	if len(now) > 0 {
+		pieces = append(pieces, now)
+	}
+	return pieces
+}
+
+// crossing is where the line from a to b meets the top, on a logarithmic axis.
+func crossing(a, b mark, top float64) mark {
+	share := math.Log(top/a.y) / math.Log(b.y/a.y)
+	return mark{x: a.x + share*(b.x-a.x), y: top}
 }
 
 func (c chart) grid(p *charts.Painter, x, y axis) {
 	ink, lines := charts.FontStyle{FontSize: fontSize, FontColor: roleInk.paint()}, roleGrid.paint()
 	for _, v := range x.ticks {
 		at := x.place(v)
-		p.LineStroke([]charts.Point{{X: at, Y: plotTop}, {X: at, Y: plotBottom}}, lines, 1)
+		p.LineStroke([]charts.Point{{X: at, Y: plotTop}, {X: at, Y: c.bottom()}}, lines, 1)
 		text := axisText(v)
-		p.Text(text, at-p.MeasureText(text, 0, ink).Width()/2, plotBottom+17, 0, ink)
+		p.Text(text, at-p.MeasureText(text, 0, ink).Width()/2, c.bottom()+17, 0, ink)
 	}
 	for _, v := range y.ticks {
 		at := y.place(v)
-		p.LineStroke([]charts.Point{{X: plotLeft, Y: at}, {X: plotRight, Y: at}}, lines, 1)
+		p.LineStroke([]charts.Point{{X: plotLeft, Y: at}, {X: c.right(), Y: at}}, lines, 1)
 		text := axisText(v)
 		if c.percentY {
 			text = axisText(100*v) + " %"
 		}
 		p.Text(text, plotLeft-8-p.MeasureText(text, 0, ink).Width(), at+4, 0, ink)
 	}
-	p.Text(c.xLabel, (plotLeft+plotRight-p.MeasureText(c.xLabel, 0, ink).Width())/2, chartHeight-8, 0, ink)
-	p.Text(c.yLabel, 14, (plotTop+plotBottom+p.MeasureText(c.yLabel, 0, ink).Width())/2, -math.Pi/2, ink)
+	p.Text(c.xLabel, (plotLeft+c.right()-p.MeasureText(c.xLabel, 0, ink).Width())/2, c.bottom()+bottomMargin-8, 0, ink)
+	p.Text(c.yLabel, 14, (plotTop+c.bottom()+p.MeasureText(c.yLabel, 0, ink).Width())/2, -math.Pi/2, ink)
 }
 
 func (c chart) limit(p *charts.Painter, l limitLine, x, y axis) {
@@ -217,19 +270,19 @@ func (c chart) limit(p *charts.Painter, l limitLine, x, y axis) {
 			return
 		}
 		at := x.place(l.at)
-		p.DashedLineStroke([]charts.Point{{X: at, Y: plotTop}, {X: at, Y: plotBottom}}, roleLimit.paint(), limitStroke, []float64{5, 4})
+		p.DashedLineStroke([]charts.Point{{X: at, Y: plotTop}, {X: at, Y: c.bottom()}}, roleLimit.paint(), limitStroke, []float64{5, 4})
 		left := at + 5
-		if left+width > plotRight {
+		if left+width > c.right() {
 			left = at - 5 - width
 		}
-		p.Text(l.label, left, plotBottom-8, 0, ink)
+		p.Text(l.label, left, c.bottom()-8, 0, ink)
 		return
 	}
 	if l.at < y.lo || l.at > y.hi {
 		return
 	}
 	at := y.place(l.at)
-	p.DashedLineStroke([]charts.Point{{X: plotLeft, Y: at}, {X: plotRight, Y: at}}, roleLimit.paint(), limitStroke, []float64{5, 4})
+	p.DashedLineStroke([]charts.Point{{X: plotLeft, Y: at}, {X: c.right(), Y: at}}, roleLimit.paint(), limitStroke, []float64{5, 4})
 	p.Text(l.label, plotLeft+6, at-5, 0, ink)
 }
 
@@ -258,7 +311,9 @@ func (c chart) axes() (x, y axis) {
 	var xs, ys []float64
 	for _, s := range c.series {
 		for _, m := range s.points {
-			xs, ys = append(xs, m.x), append(ys, m.y)
+			if !beyond(m, c.top) {
+				xs, ys = append(xs, m.x), append(ys, m.y)
+			}
 		}
 	}
 	for _, l := range c.limits {
@@ -268,11 +323,11 @@ func (c chart) axes() (x, y axis) {
 			ys = appendNear(ys, l.at)
 		}
 	}
-	x = newAxis(xs, c.xLog, plotLeft, plotRight, maxXTicks)
+	x = newAxis(xs, c.xLog, plotLeft, c.right(), (c.right()-plotLeft)/pxPerXTick)
 	if c.percentY {
-		return x, axis{lo: 0, hi: 1, from: plotBottom, to: plotTop, ticks: []float64{0, 0.25, 0.5, 0.75, 0.9, 1}}
+		return x, axis{lo: 0, hi: 1, from: c.bottom(), to: plotTop, ticks: []float64{0, 0.25, 0.5, 0.75, 0.9, 1}}
 	}
-	return x, newAxis(ys, c.yLog, plotBottom, plotTop, maxYTicks)
+	return x, newAxis(ys, c.yLog, c.bottom(), plotTop, (c.bottom()-plotTop)/pxPerYTick)
 }
 
 // appendNear widens an axis to a limit unless that would squeeze the figures.

@@ -134,7 +134,7 @@ type (
 		Keys                               []keyData
 		Curves, Distributions              []figureData
 		Points, Quantiles                  tableData
-		Left                               string // what the charts leave out
+		Left, Beyond                       string // what the charts leave out
 	}
 	frameworkData struct {
 		Name, None string
@@ -223,6 +223,11 @@ func plural(n int, word string) string {
 	return word + "s"
 }
 
+// pageFigures fit a page of 1280 px; Markdown and CSV have the others too.
+var pageFigures = []column{
+	colReqs, colOut, colReqsGPU, colOutGPU, colTTFT, colP99TTFT, colTPOT, colP99TPOT, colE2E, colSuccess, colLoad, colAccept, colPreSched, colCacheHit, colGPUs,
+}
+
 func (b *pageBuilder) sections(d *pageData) {
 	for _, name := range b.c.FrameworkNames() {
 		f := frameworkData{Name: name}
@@ -230,7 +235,7 @@ func (b *pageBuilder) sections(d *pageData) {
 		if len(best) == 0 {
 			f.None = b.noBest(name)
 		} else {
-			f.Table = b.table("Best commands of "+name, append([]column{colScenario, colCandidate, colSLA}, figures...), best)
+			f.Table = b.table("Best commands of "+name, append([]column{colScenario, colCandidate, colSLA}, pageFigures...), best)
 			f.Commands = b.commands(best)
 		}
 		d.Best = append(d.Best, f)
@@ -240,10 +245,10 @@ func (b *pageBuilder) sections(d *pageData) {
 		cross = append(cross, b.crossEntries(k)...)
 	}
 	if len(cross) > 0 {
-		d.Cross = b.table("The best candidate of each engine, scenario by scenario", append([]column{colScenario, colPlace, colFramework, colCandidate, colVersus}, figures...), cross)
+		d.Cross = b.table("The best candidate of each engine, scenario by scenario", append([]column{colScenario, colPlace, colFramework, colCandidate, colVersus}, pageFigures...), cross)
 	}
 	if up := b.entries(b.c.RunnersUp()); len(up) > 0 {
-		d.RunnersUp = b.table("Candidates that passed and are not the best of their engine", append([]column{colScenario, colFramework, colCandidate, colRank, colVersus}, figures...), up)
+		d.RunnersUp = b.table("Candidates that passed and are not the best of their engine", append([]column{colScenario, colFramework, colCandidate, colRank, colVersus}, pageFigures...), up)
 	}
 	if failed := b.entries(b.c.Failed); len(failed) > 0 {
 		d.Failed = b.table("Candidates that failed or missed the SLA, with the reason", []column{colScenario, colFramework, colCandidate, colStatus, colSLA, colReason, colReqs, colTTFT, colTPOT}, failed)
@@ -462,6 +467,11 @@ func (b *pageBuilder) curves(d *classData, k result.Class, drawn []result.Entry)
 			c.series = append(c.series, b.curve(k, e, drawn, q.of)...)
 		}
 		c.limits = limitLines(drawn, "p50", q.key, false)
+		if c.top = topOf(c); slices.ContainsFunc(c.series, func(s series) bool {
+			return slices.ContainsFunc(s.points, func(m mark) bool { return beyond(m, c.top) })
+		}) {
+			d.Beyond = fmt.Sprintf("The charts end at %d times the limit; slower points are in the table.", topTimes)
+		}
 		if err := appendFigure(&d.Curves, c, "p50 "+q.name+" over throughput"); err != nil {
 			return err
 		}
@@ -470,6 +480,23 @@ func (b *pageBuilder) curves(d *classData, k result.Class, drawn []result.Entry)
 		d.Points = b.pointTable(k, drawn)
 	}
 	return nil
+}
+
+// topTimes is how far above its limit a chart still shows a latency.
+const topTimes = 4
+
+// topOf is where the y axis of a chart with a limit ends: above what is of
+// interest, unless nothing at all lies below.
+func topOf(c chart) float64 {
+	for _, l := range c.limits {
+		top := topTimes * l.at
+		for _, s := range c.series {
+			if slices.ContainsFunc(s.points, func(m mark) bool { return m.y <= top }) {
+				return top
+			}
+		}
+	}
+	return 0
 }
 
 func appendFigure(into *[]figureData, c chart, caption string) error {
@@ -593,7 +620,7 @@ func (b *pageBuilder) distributions(d *classData, k result.Class, drawn []result
 		t.Heads = append(t.Heads, headData{quantileName(q), true})
 	}
 	for _, q := range quantities {
-		c := chart{title: fmt.Sprintf("%s: distribution of %s", k.Label, q.name), xLabel: q.name + ", ms", yLabel: "share of requests", xLog: true, percentY: true}
+		c := chart{title: fmt.Sprintf("%s: distribution of %s", k.Label, q.name), xLabel: q.name + ", ms", yLabel: "share of requests", xLog: true, percentY: true, small: true}
 		for _, e := range drawn {
 			l := q.of(e.Row.Metrics)
 			if len(l.Quantiles) == 0 {

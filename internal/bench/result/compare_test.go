@@ -218,7 +218,7 @@ func TestUpstreamDefects(t *testing.T) {
 	})
 	t.Run("C18 no winner is said", func(t *testing.T) {
 		c := compareLines(t, line(t, "a", is{"status": "oom", "failure_reason": "no memory", "metrics": nil}), line(t, "b", is{"metrics.p50_ttft_ms": 2001.0}))
-		want := "no winner: none of 2 passed (1 missed the SLA, 1 oom). Best of those that ran: b (sglang), 10 req/s, p50 TTFT 2001 ms: p50 TTFT 2001 ms is above the limit of 2000 ms."
+		want := "No winner: none of 2 passed (1 missed the SLA, 1 oom). Best of those that ran: b (sglang), 10 req/s, p50 TTFT 2001 ms: p50 TTFT 2001 ms is above the limit of 2000 ms."
 		if c.Winners() != 0 || c.Classes[0].Verdict != want {
 			t.Errorf("%d winners: %s", c.Winners(), c.Classes[0].Verdict)
 		}
@@ -258,7 +258,7 @@ func TestUpstreamDefects(t *testing.T) {
 	t.Run("C22 a hair more throughput does not outweigh 100 times the TTFT", func(t *testing.T) {
 		x, y := both(line(t, "a", is{"metrics.request_throughput": 10.0001, "metrics.p50_ttft_ms": 1500.0}), line(t, "b", is{"metrics.p50_ttft_ms": 15.0}))
 		expect(t, "b", x, y)
-		if v := x.Classes[0].Verdict; !strings.Contains(v, "a tie of b (sglang)") || !strings.Contains(v, "clearly lower TTFT") {
+		if v := x.Classes[0].Verdict; !strings.Contains(v, "Tie of b (sglang)") || !strings.Contains(v, "clearly lower TTFT") {
 			t.Error(v)
 		}
 		// Beyond the noise throughput decides alone, as upstream has it.
@@ -272,7 +272,7 @@ func TestUpstreamDefects(t *testing.T) {
 	t.Run("C24 equal rows are a tie", func(t *testing.T) {
 		x, y := both(line(t, "a", nil), line(t, "b", nil))
 		expect(t, "a", x, y)
-		if e := find(t, x, "b"); !e.Tied || e.Rank != 1 || !strings.Contains(x.Classes[0].Verdict, "a tie of") {
+		if e := find(t, x, "b"); !e.Tied || e.Rank != 1 || !strings.Contains(x.Classes[0].Verdict, "Tie of") {
 			t.Errorf("%+v: %s", e.Rank, x.Classes[0].Verdict)
 		}
 	})

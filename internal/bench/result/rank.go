@@ -281,7 +281,7 @@ func (b *comparer) verdict(k Class) string {
 		text = b.tieText(k)
 	}
 	if k.Key.Smoke {
-		text = "Flow check, not a performance result. By the ranking rule " + text
+		text = "Flow check, not a performance result; by the ranking rule: " + text
 	}
 	return text
 }
@@ -296,7 +296,7 @@ func (b *comparer) tieText(k Class) string {
 		names = append(names, fmt.Sprintf("%d more", rest))
 	}
 	first := b.entries[k.Tied[0]]
-	return fmt.Sprintf("a tie of %s: noise could make the difference. %s is named first%s.", strings.Join(names, ", "), fullName(first), b.whyFirst(k))
+	return fmt.Sprintf("Tie of %s: noise could make the difference. %s is named first%s.", strings.Join(names, ", "), fullName(first), b.whyFirst(k))
 }
 
 // whyFirst says what put the first of a tie there.
@@ -304,7 +304,7 @@ func (b *comparer) whyFirst(k Class) string {
 	first := &b.entries[k.Tied[0]]
 	leader := slices.Min(k.Tied) // the entries are in strict order
 	if leader == k.Tied[0] {
-		return " as the one ahead in the figures as they stand"
+		return ", as it is ahead in the figures as measured"
 	}
 	l := &b.entries[leader]
 	var why []string
@@ -326,7 +326,7 @@ func (b *comparer) whyFirst(k Class) string {
 // noWinner counts what went wrong and names the nearest miss.
 func (b *comparer) noWinner(k Class) string {
 	if len(k.Failed) == 0 {
-		return "no winner: every row was measured again, and the later one counts elsewhere."
+		return "No winner: every row was measured again, and the later one counts elsewhere."
 	}
 	counts := map[string]int{}
 	var nearest *Entry
@@ -347,7 +347,7 @@ func (b *comparer) noWinner(k Class) string {
 			parts = append(parts, fmt.Sprintf("%d %s", n, what))
 		}
 	}
-	text := fmt.Sprintf("no winner: none of %d passed (%s)", len(k.Failed), strings.Join(parts, ", "))
+	text := fmt.Sprintf("No winner: none of %d passed (%s)", len(k.Failed), strings.Join(parts, ", "))
 	if nearest != nil {
 		return fmt.Sprintf("%s. Best of those that ran: %s, %s: %s.", text, fullName(*nearest), headline(nearest.Row), nearest.Reason)
 	}
