@@ -240,7 +240,7 @@ func (p *argvParser) setFrom(o *SurfaceOption, values []string) {
 		v := strings.Join(values, " ")
 		if mapped, ok := o.Values[v]; ok {
 			v = mapped
-		} else if o.Set != "" {
+		} else if o.Set != "" && o.Takes != "optional" {
 			v = o.Set
 		}
 		p.set(o.Knob, v)
