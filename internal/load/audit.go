@@ -18,6 +18,7 @@ import (
 const (
 	ownLagShare     = 0.05
 	ownLagDefaultMs = 1.0
+	maxLate         = 0.01 // share of requests more than 1 ms late
 	minDelivered    = 0.95 // achieved / offered rate
 	maxShared       = 0.05 // shared / all events
 	maxCPUShare     = 0.8
@@ -25,7 +26,7 @@ const (
 )
 
 // audit judges the client from the records and from what the process used.
-func (r *runner) audit(used usage, duration time.Duration) Audit {
+func (r *runner) audit(used usage) Audit {
 	a := Audit{
 		Schema: AuditSchema, SchemaVersion: AuditSchemaVersion, LoadModel: "closed",
 		Planned: len(r.records), OwnLagLimitMs: ownLagDefaultMs, FileLimit: r.limit,
@@ -51,8 +52,8 @@ func (r *runner) audit(used usage, duration time.Duration) Audit {
 	r.lags(&a)
 	r.connections(&a)
 	a.PeakInFlight = peakInFlight(r.records)
-	a.warn(r)
-	a.judge(r)
+	a.warn()
+	a.judge(r.records)
 	return a
 }
 
@@ -136,7 +137,7 @@ func peakInFlight(records []sample.Record) int {
 	return peak
 }
 
-func (a *Audit) warn(r *runner) {
+func (a *Audit) warn() {
 	warn := func(code, format string, args ...any) {
 		a.Warnings = append(a.Warnings, Warning{code, fmt.Sprintf(format, args...)})
 	}
@@ -146,7 +147,7 @@ func (a *Audit) warn(r *runner) {
 	if a.OfferedRPS != nil && a.AchievedRPS != nil && *a.AchievedRPS < minDelivered**a.OfferedRPS {
 		warn("rate-not-delivered", "requests left at %.3g a second where arrivals came at %.3g: latencies belong to the lower rate", *a.AchievedRPS, *a.OfferedRPS)
 	}
-	if a.Late > 0 {
+	if float64(a.Late) > maxLate*float64(a.Sent) {
 		warn("sent-late", "the client itself sent %d of %d requests more than 1 ms late (p99 %.3g ms): give it free CPUs", a.Late, a.Sent, a.OwnLag.P99)
 	}
 	if a.SharedRatio != nil && *a.SharedRatio > maxShared {
@@ -170,10 +171,10 @@ func (a *Audit) warn(r *runner) {
 }
 
 // judge says why the figures must not be used.
-func (a *Audit) judge(r *runner) {
+func (a *Audit) judge(records []sample.Record) {
 	limits := 0
-	for i := range r.records {
-		if strings.Contains(r.records[i].Error, client.LocalLimit) {
+	for i := range records {
+		if strings.Contains(records[i].Error, client.LocalLimit) {
 			limits++
 		}
 	}

@@ -186,7 +186,7 @@ func (r *runner) run(ctx context.Context) Outcome {
 	used := takeUsage().since(before)
 	stop()
 	out := Outcome{Started: started, Duration: r.duration(), Records: r.records}
-	out.Client = r.audit(used, out.Duration)
+	out.Client = r.audit(used)
 	return out
 }
 
