@@ -1,0 +1,396 @@
+package run
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"llmdyno/internal/bench/result"
+	"llmdyno/internal/engine"
+	"llmdyno/internal/launch"
+	"llmdyno/internal/load"
+	"llmdyno/internal/load/metric"
+	"llmdyno/internal/load/sample"
+	"llmdyno/internal/load/workload"
+)
+
+// Files of a trial.
+const (
+	samplesName = "samples.jsonl.zst"
+	clientName  = "client.json"
+)
+
+const (
+	flushTimeout = 30 * time.Second
+	// smokeTightestMs stands in for the tightest limit in a flow check: the
+	// client may then be late by 5 % of it, 50 ms, which a busy machine is.
+	smokeTightestMs = 1000
+	// leastFailures is how many requests must have failed before a trial whose
+	// success rate is out of reach is ended.
+	leastFailures = 5
+	// deathTail is how many lines of the log are searched for the cause of a death.
+	deathTail = 400
+)
+
+var (
+	errServerDied = errors.New("the server died")
+	errHopeless   = errors.New("too many requests failed to reach min_success_rate")
+)
+
+// measure carries out one trial on the server that runs and writes it down.
+func (r *runner) measure(ctx context.Context, st step) error {
+	dir := folder(st.candidate.ID, *st.scenario, st.load, r.plan.Load.Arrivals)
+	began := Entry{Kind: KindTrialBegun, Candidate: st.candidate.ID, Scenario: st.scenario.Name, Load: &st.load}
+	if err := r.record(began); err != nil {
+		return err
+	}
+	log, err := r.folder.Log(dir+"/"+serverLogName, logCap)
+	if err != nil {
+		return err
+	}
+	endLog := r.server.log.during(log)
+	trial, failure, err := r.trial(ctx, st, dir)
+	if logErr := endLog(); err == nil {
+		err = logErr
+	}
+	if err != nil {
+		return err
+	}
+	if failure != nil { // not a figure of this load point, but the end of the candidate
+		failure.Log = dir + "/" + serverLogName
+		if err := r.unmount(ctx); err != nil {
+			return err
+		}
+		return r.startFailed(*st.candidate, nil, failure)
+	}
+	done := Entry{Kind: KindTrialDone, Candidate: st.candidate.ID, Scenario: st.scenario.Name, Load: &st.load, Trial: trial}
+	if err := r.record(done); err != nil {
+		return err
+	}
+	r.show.trial(st, trial)
+	if trial.Died {
+		return r.unmount(ctx)
+	}
+	return nil
+}
+
+// trial flushes, warms up, loads and sums up. A failure ends the candidate.
+func (r *runner) trial(ctx context.Context, st step, dir string) (*Trial, *Failure, error) {
+	s := r.server
+	t := &Trial{Flushed: s.flush(ctx), Warnings: slices.Clone(s.warnings)}
+	t.Seed = r.seed(st, t)
+	plan, failure := r.loadOf(st, t)
+	if failure != nil {
+		return nil, failure, nil
+	}
+	if n := r.plan.Load.Warmup; n > 0 {
+		r.show.phase("warming up")
+		if failure, err := r.warm(ctx, plan, n); failure != nil || err != nil {
+			return nil, failure, err
+		}
+	}
+	r.show.phase("measuring")
+	meter := startMeter(ctx, s.client)
+	out, loadErr := r.apply(ctx, st, plan)
+	usage := meter.stop()
+	if err := r.writeMeter(dir, usage); err != nil {
+		return nil, nil, err
+	}
+	if ctx.Err() != nil {
+		return nil, nil, context.Cause(ctx)
+	}
+	if loadErr != nil && len(out.Records) == 0 {
+		return nil, &Failure{Phase: "load", Status: result.StatusFailed, Reason: loadErr.Error()}, nil
+	}
+	if err := r.writeTrial(dir, out); err != nil {
+		return nil, nil, err
+	}
+	r.sumUp(t, st, dir, out, usage, loadErr)
+	return t, nil, nil
+}
+
+// flush empties the prefix cache where the engine can; false = it was not done.
+func (s *server) flush(ctx context.Context) bool {
+	if _, has := s.engine.Endpoint(engine.EndpointFlushCache); !has || !s.flushes {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(ctx, flushTimeout)
+	defer cancel()
+	_, err := s.client.Call(ctx, engine.EndpointFlushCache, nil, nil)
+	s.flushes = err == nil
+	return s.flushes
+}
+
+// seed is that of the scenario, so that every load point sends the same prompts;
+// where the cache cannot be flushed, one of its own for each load point, so that
+// none finds the prompts of another in the cache.
+func (r *runner) seed(st step, t *Trial) uint64 {
+	if t.Flushed {
+		return st.scenario.Seed
+	}
+	if workload.Kind(st.scenario.Kind) == workload.KindCustom {
+		t.warn("prefix-cache-warm", "%s was not told to flush its cache and the prompts of a file are always the same: later load points may find them cached", r.server.engine.Title)
+	}
+	h := fnv.New64a()
+	fmt.Fprintf(h, "%d/%s/%v", st.scenario.Seed, st.scenario.Name, st.load)
+	return h.Sum64()
+}
+
+func (t *Trial) warn(code, format string, args ...any) {
+	t.Warnings = append(t.Warnings, result.Warning{Code: code, Message: fmt.Sprintf(format, args...)})
+}
+
+// loadOf is the load of a step. Arrivals keep the scenario's seed: the same
+// gaps, scaled, at every rate and for every candidate.
+func (r *runner) loadOf(st step, t *Trial) (load.Trial, *Failure) {
+	sc, l := st.scenario, r.plan.Load
+	spec := workload.Spec{Kind: workload.Kind(sc.Kind), NumPrompts: sc.NumPrompts, InputLen: sc.InputLen, OutputLen: sc.OutputLen, Seed: t.Seed, Path: sc.Path, Extra: l.Extra}
+	requests, err := spec.Requests()
+	if err != nil {
+		return load.Trial{}, &Failure{Phase: "load", Status: result.StatusFailed, Reason: err.Error()}
+	}
+	arrivals := workload.Arrivals{Kind: workload.ArrivalKind(l.Arrivals), RateRPS: st.load.RateRPS, Burstiness: l.Burstiness, Seed: sc.Seed + uint64(st.load.Repeat)}
+	_, tightest := sc.requestLimits()
+	if r.plan.Smoke {
+		tightest = smokeTightestMs
+	}
+	timeout := time.Duration(l.RequestTimeoutS * float64(time.Second))
+	return load.Trial{
+		Client: r.server.client, Wire: r.server.wire, Model: r.server.model, Requests: requests, Arrivals: arrivals,
+		MaxConcurrency: st.load.MaxConcurrency, Timeout: timeout, MaxTime: longest(arrivals, len(requests), st.load.MaxConcurrency, timeout),
+		IgnoreEOS: workload.Kind(sc.Kind) != workload.KindCustom && r.server.ignoreEOS, Temperature: l.Temperature, TightestMs: tightest,
+		IDPrefix: requestPrefix(st),
+	}, nil
+}
+
+func requestPrefix(st step) string {
+	return fmt.Sprintf("%s.%s.%s-%d-%d.", st.candidate.ID, st.scenario.Slug, formatRate(st.load.RateRPS), st.load.MaxConcurrency, st.load.Repeat)
+}
+
+// longest bounds a trial: all arrivals, and every request in its turn as long as
+// its own bound allows, yet never more than a day.
+func longest(a workload.Arrivals, n, users int, timeout time.Duration) time.Duration {
+	turns := 1
+	if users > 0 {
+		turns = (n + users - 1) / users
+	}
+	var last time.Duration
+	if schedule := a.Schedule(n); n > 0 {
+		last = schedule[n-1]
+	}
+	const day = 24 * time.Hour
+	if timeout > day/time.Duration(turns) {
+		return day
+	}
+	return min(day, last+time.Duration(turns)*timeout)
+}
+
+func (r *runner) warm(ctx context.Context, plan load.Trial, n int) (*Failure, error) {
+	alive, cancel := r.whileAlive(ctx)
+	defer cancel(nil)
+	plan.IDPrefix = "warm." + plan.IDPrefix
+	records, err := load.Warm(alive, plan, n)
+	switch {
+	case ctx.Err() != nil:
+		return nil, context.Cause(ctx)
+	case err == nil:
+		return nil, nil
+	case errors.Is(context.Cause(alive), errServerDied) || r.ended():
+		return r.death("warmup"), nil
+	}
+	f := &Failure{Phase: "warmup", Status: result.StatusFailed, Reason: err.Error()}
+	if len(records) > 0 {
+		f.Status = statusOf(records[0].Class)
+		f.Reason += hint(records[0].Class, r.plan)
+	}
+	return f, nil
+}
+
+// whileAlive ends with the server.
+func (r *runner) whileAlive(ctx context.Context) (context.Context, context.CancelCauseFunc) {
+	alive, cancel := context.WithCancelCause(ctx)
+	done := r.server.Done()
+	go func() {
+		select {
+		case <-done:
+			cancel(errServerDied)
+		case <-alive.Done():
+		}
+	}()
+	return alive, cancel
+}
+
+func (r *runner) ended() bool {
+	select {
+	case <-r.server.Done():
+		return true
+	default:
+		return false
+	}
+}
+
+// death says why the server is gone.
+func (r *runner) death(phase string) *Failure {
+	f := failureOf(launch.Diagnose(r.server.engine, r.server.Tail(deathTail), r.server.Exit()), phase)
+	f.Reason = "the server died under load: " + f.Reason
+	return f
+}
+
+// apply runs the load and ends it early when the server dies or the success
+// rate is out of reach.
+func (r *runner) apply(ctx context.Context, st step, plan load.Trial) (load.Outcome, error) {
+	alive, cancel := r.whileAlive(ctx)
+	defer cancel(nil)
+	allowed := len(plan.Requests)
+	if least := st.scenario.SLA.MinSuccessRate; least != nil {
+		allowed = int(math.Floor((1 - *least) * float64(len(plan.Requests))))
+	}
+	plan.Progress = func(p load.Progress) {
+		r.show.load(p)
+		if p.Failed > max(allowed, leastFailures) {
+			cancel(errHopeless)
+		}
+	}
+	out, err := load.Run(alive, plan)
+	if cause := context.Cause(alive); err != nil && cause != nil {
+		err = cause
+	}
+	return out, err
+}
+
+// sumUp fills in the trial.
+func (r *runner) sumUp(t *Trial, st step, dir string, out load.Outcome, usage meterReading, cause error) {
+	limits, _ := st.scenario.requestLimits()
+	sum := metric.Compute(out.Records, out.Duration.Nanoseconds(), limits)
+	m := result.FromSummary(sum)
+	p := &t.Point
+	p.Repeat, p.Status, p.Folder, p.MeasuredAt = st.load.Repeat, result.StatusOK, dir, stamp(out.Started.Add(out.Duration))
+	if rate := st.load.RateRPS; rate > 0 {
+		p.RequestRate, m.OfferedRate = &rate, &rate
+	}
+	if most := st.load.MaxConcurrency; most > 0 {
+		p.MaxConcurrency = &most
+	}
+	p.Metrics, p.Invalid = m, out.Client.Invalid
+	p.Passed, p.Violations = result.Judge(st.scenario.SLA.Limits, st.scenario.SLA.MinSuccessRate, m)
+	for _, w := range sum.Warnings {
+		t.warnOnce(w.Code, w.Message)
+	}
+	for _, w := range out.Client.Warnings {
+		t.warnOnce(w.Code, w.Message)
+	}
+	t.InputP50, t.InputP95 = lengths(out.Records, func(rec *sample.Record) int { return rec.InputTokens })
+	t.OutputP50, t.OutputP95 = lengths(out.Records, func(rec *sample.Record) int { return rec.OutputTokens })
+	t.Cache = usage.cache()
+	for _, w := range usage.warnings() {
+		t.warnOnce(w.Code, w.Message)
+	}
+	r.fail(t, sum, out, cause)
+}
+
+// fail turns a trial without an answer, or without a server, into a failed one.
+func (r *runner) fail(t *Trial, sum metric.Summary, out load.Outcome, cause error) {
+	p := &t.Point
+	switch {
+	case errors.Is(cause, errServerDied) || r.ended():
+		f := r.death("load")
+		t.Died, p.Status, p.FailureReason = true, f.Status, f.Reason
+	case sum.Counts.Succeeded == 0:
+		class, text := mostCommon(out.Records)
+		p.Status = statusOf(class)
+		p.FailureReason = fmt.Sprintf("none of %d requests succeeded; most often: %s%s", sum.Counts.Planned, text, hint(class, r.plan))
+	case errors.Is(cause, errHopeless):
+		t.warnOnce("ended-early", fmt.Sprintf("the load point was ended after %d failed requests: its success rate was out of reach", sum.Counts.Failed))
+	}
+	if p.Status != result.StatusOK {
+		p.Passed = false
+	}
+}
+
+func (t *Trial) warnOnce(code, message string) {
+	if !slices.ContainsFunc(t.Warnings, func(w result.Warning) bool { return w.Code == code }) {
+		t.Warnings = append(t.Warnings, result.Warning{Code: code, Message: message})
+	}
+}
+
+func statusOf(c sample.Class) string {
+	if c == sample.ClassTimeout {
+		return result.StatusTimeout
+	}
+	return result.StatusFailed
+}
+
+func hint(c sample.Class, p *Plan) string {
+	switch {
+	case c == sample.ClassAuth && p.Load.APIKeyEnv == "":
+		return "; name the environment variable that holds the key in benchmark.api_key_env"
+	case c == sample.ClassAuth:
+		return "; check the key in the variable " + p.Load.APIKeyEnv
+	case c == sample.ClassTimeout:
+		return fmt.Sprintf("; benchmark.request_timeout_s is %g", p.Load.RequestTimeoutS)
+	}
+	return ""
+}
+
+// mostCommon is the class of failure that most requests had, requests that were
+// cut off or never sent left out while there are others, with the first error.
+func mostCommon(records []sample.Record) (sample.Class, string) {
+	n, first := map[sample.Class]int{}, map[sample.Class]string{}
+	for i := range records {
+		rec := &records[i]
+		if n[rec.Class]++; n[rec.Class] == 1 {
+			first[rec.Class] = rec.Error
+		}
+	}
+	best := sample.ClassOK
+	score := func(c sample.Class) int {
+		if c == sample.ClassCancelled || c == sample.ClassDropped {
+			return n[c] - len(records)
+		}
+		return n[c]
+	}
+	for i := range records { // in the order of the records, so that ties are settled
+		if c := records[i].Class; best == sample.ClassOK || score(c) > score(best) {
+			best = c
+		}
+	}
+	return best, fmt.Sprintf("%s (%d): %s", strings.ReplaceAll(string(best), "_", " "), n[best], first[best])
+}
+
+// lengths are the median and the 95th percentile of a token count.
+func lengths(records []sample.Record, count func(*sample.Record) int) (p50, p95 *float64) {
+	var x []float64
+	for i := range records {
+		if rec := &records[i]; rec.OK() && count(rec) > 0 {
+			x = append(x, float64(count(rec)))
+		}
+	}
+	d := metric.NewDist(x)
+	if d == nil {
+		return nil, nil
+	}
+	return &d.P50, &d.P95
+}
+
+// writeTrial writes samples and audit.
+func (r *runner) writeTrial(dir string, out load.Outcome) error {
+	f, err := r.folder.CreateLinesZst(dir + "/" + samplesName)
+	if err != nil {
+		return err
+	}
+	defer f.Abort()
+	if err := sample.Write(f.JSON, sample.Header{Started: out.Started, DurationNs: out.Duration.Nanoseconds()}, out.Records); err != nil {
+		return err
+	}
+	if err := f.Commit(); err != nil {
+		return err
+	}
+	return r.folder.WriteJSON(dir+"/"+clientName, out.Client)
+}
+
+func formatRate(rps float64) string { return strings.ReplaceAll(fmt.Sprintf("%g", rps), "+", "") }

@@ -1,0 +1,124 @@
+package run
+
+import (
+	"fmt"
+	"regexp"
+
+	"llmdyno/internal/bench/config"
+	"llmdyno/internal/bench/result"
+	"llmdyno/internal/bench/search"
+	"llmdyno/internal/engine"
+)
+
+// maxDeaths is how often a server may die under load before its candidate is
+// given up: a crash at one rate says little about lower ones, two say enough.
+const maxDeaths = 2
+
+// step is what a run does next. The zero step means that everything is done.
+type step struct {
+	capture   engine.ID // ask this engine for version and help
+	candidate *config.Candidate
+	scenario  *Scenario
+	load      search.Load // measure it
+	finish    bool        // nothing is left to measure: the row is final
+}
+
+// next decides on the step that follows from plan and state.
+func next(p *Plan, s *State) (step, bool) {
+	for _, e := range p.Engines {
+		if _, known := s.Engines[e.ID]; !known {
+			return step{capture: e.ID}, true
+		}
+		for i := range p.Candidates {
+			c := &p.Candidates[i]
+			if c.Engine != e.ID {
+				continue
+			}
+			for j := range p.Scenarios {
+				sc := &p.Scenarios[j]
+				if s.Final[[2]string{c.ID, sc.Name}] {
+					continue
+				}
+				if s.over(p, *c) != "" {
+					return step{candidate: c, scenario: sc, finish: true}, true
+				}
+				n := p.spec().Next(s.measured(c.ID, *sc))
+				return step{candidate: c, scenario: sc, load: n.Load, finish: n.Done}, true
+			}
+		}
+	}
+	return step{}, false
+}
+
+// over says why nothing more of a candidate is measured; "" = go on.
+func (s *State) over(p *Plan, c config.Candidate) string {
+	if missing := s.Engines[c.Engine].Missing; missing != "" {
+		return missing
+	}
+	cs := s.candidate(c.ID)
+	switch {
+	case cs.Failure != nil:
+		return cs.Failure.Reason
+	case cs.Deaths >= maxDeaths:
+		return fmt.Sprintf("the server died %d times under load", cs.Deaths)
+	case cs.Starts == 0:
+		reason, _ := s.stopped(p, c)
+		return reason
+	}
+	return ""
+}
+
+// How many candidates have to fail in the same way before the rest of an engine
+// is not tried. Memory is what candidates differ in, so it takes one more.
+const (
+	sameFailures    = 2
+	sameFailuresOOM = 3
+)
+
+// stopped says whether an engine was given up before the candidate: all its
+// earlier ones failed to start, and with the same cause (upstream's rule).
+func (s *State) stopped(p *Plan, c config.Candidate) (reason string, yes bool) {
+	n, first := 0, (*Failure)(nil)
+	for _, other := range p.of(c.Engine) {
+		if other.ID == c.ID {
+			break
+		}
+		cs := s.candidate(other.ID)
+		switch {
+		case cs.Failure == nil && cs.Starts == 0:
+			continue // not tried itself
+		case cs.Failure == nil || cs.Ready > 0:
+			return "", false
+		case first == nil:
+			first = cs.Failure
+		case cause(first) != cause(cs.Failure):
+			return "", false
+		}
+		n++
+	}
+	need := sameFailures
+	if first != nil && first.Status == result.StatusOOM {
+		need = sameFailuresOOM
+	}
+	if n < need {
+		return "", false
+	}
+	return fmt.Sprintf("not tried: all %d candidates of %s before it failed to start with the same cause: %s", n, c.Engine, first.Reason), true
+}
+
+// varying is what differs in a log line between two starts of one failure.
+var varying = regexp.MustCompile(`[0-9]+(\.[0-9]+)?|0x[0-9a-f]+`)
+
+func cause(f *Failure) string {
+	return f.Phase + "\x00" + f.Status + "\x00" + f.Kind + "\x00" + varying.ReplaceAllString(f.Line, "#")
+}
+
+// measured are the verdicts that the search goes by.
+func (s *State) measured(candidate string, sc Scenario) []search.Measured {
+	var out []search.Measured
+	for _, t := range s.candidate(candidate).Trials[sc.Name] {
+		p := t.Trial.Point
+		out = append(out, search.Measured{Load: t.Load, Passed: p.Status == result.StatusOK && p.Passed && p.Invalid == ""})
+	}
+	return out
+}
