@@ -54,7 +54,7 @@ type Source struct {
 // Model names the weights.
 type Model struct {
 	Name         string `yaml:"name" req:"true" doc:"Model id; also the positional argument of the engines that take one."`
-	Path         string `yaml:"path" since:"2" doc:"Local file or folder with the weights, handed to the engine in place of the name."`
+	Path         string `yaml:"path" since:"2" doc:"Local file or folder with the weights, handed to the engine in place of the name, as it stands: a relative path counts from the folder in which the server is started, which is that of the command."`
 	Tokenizer    string `yaml:"tokenizer" doc:"Tokenizer id; absent = the model's own."`
 	Precision    string `yaml:"precision" doc:"Precision of the weights, for the record."`
 	Quantization string `yaml:"quantization" doc:"Quantisation of the weights, for the record."`
