@@ -46,6 +46,8 @@ func fake(mode, port string) {
 		serve(port, http.StatusOK)
 	case "unready":
 		serve(port, http.StatusServiceUnavailable)
+	case "flicker":
+		flicker(port)
 	case "deaf":
 		signal.Ignore(syscall.SIGTERM)
 		serve(port, http.StatusOK)
@@ -100,6 +102,26 @@ func serve(port string, code int) {
 		os.Exit(1)
 	}
 	http.Serve(l, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(code) }))
+}
+
+// flicker answers well once, then not, then well.
+func flicker(port string) {
+	l, err := net.Listen("tcp", "127.0.0.1:"+port)
+	if err != nil {
+		os.Exit(1)
+	}
+	answers := make(chan int, 3)
+	answers <- http.StatusOK
+	answers <- http.StatusServiceUnavailable
+	http.Serve(l, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		code := http.StatusOK
+		select {
+		case code = <-answers:
+		default:
+		}
+		fmt.Println("answered", code)
+		w.WriteHeader(code)
+	}))
 }
 
 // family3 leaves three children that ignore SIGTERM: one in the group, one in

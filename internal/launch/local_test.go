@@ -57,6 +57,16 @@ func TestReadyAfterDelay(t *testing.T) {
 	}
 }
 
+// One good answer does not make a server ready.
+func TestRoundsMustHold(t *testing.T) {
+	s := start(t, spec("flicker"))
+	if err := s.WaitReady(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"answered 200", "answered 503", "answered 200", "answered 200"}
+	eventually(t, "four answers in the log", func() bool { return slices.Equal(s.Tail(4), want) })
+}
+
 func TestFailuresBeforeReady(t *testing.T) {
 	for _, c := range []struct {
 		mode, status string
