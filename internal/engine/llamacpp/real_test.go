@@ -347,6 +347,38 @@ func TestRealServer(t *testing.T) {
 	}
 }
 
+// lenient are fields whose values the server does not check for their type.
+var lenient = []string{
+	"chat_template_kwargs", "grammar", "id_slot", "json_schema", "logit_bias", "model", "prompt", "response_format", "samplers",
+	"stop", "stream_options", "tool_choice", "tools",
+}
+
+// The server knows each field of the allow-lists: it refuses one of a wrong
+// type, and says nothing of a field that it does not know.
+func TestRealFields(t *testing.T) {
+	r := startReal(t, "--model", realPath(t, realModel), "--threads", "1")
+	r.ready(t)
+	for _, w := range New().Wires {
+		base := `"prompt":"a"`
+		if w.Endpoint == engine.EndpointChat {
+			base = `"messages":[{"role":"user","content":"a"}]`
+		}
+		for _, field := range append(slices.Clone(w.Fields), "no_such_field") {
+			if field == "messages" || slices.Contains(lenient, field) {
+				continue
+			}
+			bound := `,"max_tokens":1`
+			if strings.HasPrefix(field, "max_") || field == "n_predict" {
+				bound = "" // one bound hides another
+			}
+			status, data, err := r.do("POST", w.Path, fmt.Appendf(nil, `{%s%s,%q:{"a":[1]}}`, base, bound, field))
+			if known := field != "no_such_field"; err != nil || (status == 200) == known {
+				t.Errorf("%s: %s: %d %s %v", w.Path, field, status, data, err)
+			}
+		}
+	}
+}
+
 // Each failed start ends by itself and its log says why.
 func TestRealFailedStarts(t *testing.T) {
 	busy, err := net.Listen("tcp", "127.0.0.1:0")

@@ -12,7 +12,7 @@ const kvFraction = "Share of the memory that is free after weights and buffers, 
 // values win over the command line.
 func flags() []engine.Flag {
 	list := []engine.Flag{
-		{Key: "backend", Type: engine.FlagEnum, Values: []string{"pytorch", "tensorrt", "trt", "_autodeploy"}, Default: "pytorch", Family: engine.FamilyServing, Upstream: true, Note: "Only pytorch is started: " + otherBackends + "."},
+		{Key: "backend", Type: engine.FlagEnum, Values: []string{"pytorch", "tensorrt", "_autodeploy"}, Default: "pytorch", Family: engine.FamilyServing, Upstream: true, Note: "trt is read as tensorrt. Only pytorch is started: " + otherBackends + "."},
 		{Key: "host", Type: engine.FlagString, Default: "localhost", Family: engine.FamilyServing, Upstream: true},
 		{Key: "port", Type: engine.FlagInt, Default: "8000", Min: at(0), Max: at(65535), Family: engine.FamilyServing, Upstream: true, Note: "0 is accepted only in a disaggregated cluster."},
 

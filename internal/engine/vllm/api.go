@@ -64,16 +64,16 @@ func metrics() []engine.Metric {
 // of them is accepted and only logged, so that a typing error would go unseen.
 var (
 	sampling = []string{
-		"top_k", "min_p", "repetition_penalty", "length_penalty", "use_beam_search", "min_tokens", "stop_token_ids",
+		"top_k", "min_p", "repetition_penalty", "length_penalty", "min_tokens", "stop_token_ids",
 		"include_stop_str_in_output", "skip_special_tokens", "spaces_between_special_tokens", "truncate_prompt_tokens",
-		"allowed_token_ids", "bad_words", "prompt_logprobs", "add_special_tokens", "response_format", "structured_outputs",
+		"allowed_token_ids", "prompt_logprobs", "add_special_tokens", "response_format", "structured_outputs",
 		"priority", "request_id", "session_id", "cache_salt", "kv_transfer_params", "return_token_ids",
-		"return_tokens_as_token_ids", "thinking_token_budget", "vllm_xargs",
+		"return_tokens_as_token_ids", "vllm_xargs",
 	}
 	textOnly = []string{"prompt_embeds"}
 	chatOnly = []string{
 		"echo", "reasoning_effort", "include_reasoning", "parallel_tool_calls", "add_generation_prompt", "continue_final_message",
-		"documents", "chat_template", "chat_template_kwargs", "mm_processor_kwargs", "media_io_kwargs",
+		"documents", "chat_template", "chat_template_kwargs", "mm_processor_kwargs", "bad_words", "thinking_token_budget",
 	}
 )
 

@@ -22,7 +22,6 @@ var (
 	fromCache   = read("vllm/config/cache.py @ 002f10e0")
 	fromSched   = read("vllm/config/scheduler.py @ 01230b40")
 	fromProf    = read("vllm/config/profiler.py @ 3898bcff")
-	fromMain    = read("vllm/entrypoints/cli/main.py @ 00a5fdd2")
 	fromHealth  = read("vllm/entrypoints/serve/instrumentator/health.py @ 98b137c6")
 	fromSec     = read("docs/usage/security.md @ 00b005cf")
 	fromServer  = read("vllm/entrypoints/openai/api_server.py @ 0001948b")

@@ -118,10 +118,11 @@ func memoryFlags() []engine.Flag {
 func cacheFlags() []engine.Flag {
 	list := []engine.Flag{
 		onOff(engine.Flag{Key: "enable_prefix_caching", Default: "true", Family: engine.FamilyCache, Upstream: true, Note: "On by default: the same prompts measure a warm cache the second time."}, "--no-enable-prefix-caching"),
-		{Key: "prefix_caching_hash_algo", Type: engine.FlagEnum, Values: []string{"sha256", "sha256_cbor", "xxhash", "xxhash_cbor"}, Default: "sha256", Family: engine.FamilyCache, Note: "The xxhash ones need that package in the image."},
+		{Key: "prefix_caching_hash_algo", Type: engine.FlagEnum, Values: []string{"sha256", "sha256_cbor"}, Default: "sha256", Family: engine.FamilyCache, Note: "Newer versions also have xxhash and xxhash_cbor, which need that package in the image."},
 		{Key: "block_size", Type: engine.FlagInt, Default: "16", Min: new(1.0), Family: engine.FamilyCache, Upstream: true, Note: "Tokens of a KV block; the attention backend may change it."},
 		{Key: "kv_cache_dtype", Type: engine.FlagEnum, Default: "auto", Family: engine.FamilyPrecision, Upstream: true,
-			Values: []string{"auto", "float16", "bfloat16", "fp8", "fp8_e4m3", "fp8_e5m2", "fp8_inc", "fp8_ds_mla", "fp8_per_token_head", "int8_per_token_head", "int4_per_token_head", "nvfp4", "nvfp4_ds_mla", "nvfp4_4over6"}},
+			Values: []string{"auto", "float16", "bfloat16", "fp8", "fp8_e4m3", "fp8_e5m2", "fp8_ds_mla", "nvfp4", "int8_per_token_head"},
+			Note:   "Newer versions have more; the engine decides."},
 	}
 	for i := range list {
 		list[i].Source = fromCache

@@ -53,9 +53,9 @@ func logs() []engine.LogPattern {
 		row(engine.LogBadFlag, `max_model_len \(\d+\) is greater than the derived max_model_len`,
 			"ValueError: User-specified max_model_len (262144) is greater than the derived max_model_len (max_position_embeddings=131072 or model_max_length=None in model's config.json).",
 			"the model does not hold that many tokens: lower max_model_len", read("vllm/config/model.py, 2026 copy")),
-		row(engine.LogBadFlag, `validation errors? for \w*Config`,
+		row(engine.LogBadFlag, `validation errors? for (?:Vllm|Scheduler|Cache|Parallel|Compilation|Attention|Speculative|Load|Device)\w*Config`,
 			"pydantic_core._pydantic_core.ValidationError: 1 validation error for SchedulerConfig",
-			"a flag has a value that the engine refuses: the next lines name the field", fromSched),
+			"a flag has a value that the engine refuses: the next lines name the field", fromSched), // ModelConfig: the next line tells a bad flag from a missing model
 
 		row(engine.LogLoadFailed, `Can't load (?:the configuration|tokenizer)|is not a local folder and is not a valid model identifier|Repository Not Found|RepositoryNotFoundError|GatedRepoError|Cannot find any model weights|Invalid repository ID or local directory`,
 			"OSError: some/model is not a local folder and is not a valid model identifier listed on 'https://huggingface.co/models'",
