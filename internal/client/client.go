@@ -16,6 +16,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"net/http"
 	"net/http/httptrace"
@@ -37,7 +38,7 @@ type Options struct {
 	// Dial opens connections; nil = TCP. Tests give pipes, the load generator
 	// may give other source addresses.
 	Dial    func(ctx context.Context, network, addr string) (net.Conn, error)
-	Conns   int   // expected concurrent streams: as many connections are kept; 0 = 64
+	Conns   int   // idle connections that are kept; 0 = as many as were in use at once
 	MaxBody int64 // bound on a whole reply; 0 = 64 MiB
 }
 
@@ -95,7 +96,7 @@ func transport(o Options) *http.Transport {
 		o.Dial = new(net.Dialer).DialContext
 	}
 	if o.Conns <= 0 {
-		o.Conns = 64
+		o.Conns = math.MaxInt32
 	}
 	p := new(http.Protocols)
 	p.SetHTTP1(true)

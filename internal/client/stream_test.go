@@ -369,3 +369,63 @@ func TestKeptConnection(t *testing.T) {
 		}
 	})
 }
+
+// kept lets a test read a stream without a connection: each read brings one
+// part.
+type kept [][]byte
+
+func (k *kept) Read(p []byte) (int, error) {
+	if len(*k) == 0 {
+		return 0, io.EOF
+	}
+	n := copy(p, (*k)[0])
+	if (*k)[0] = (*k)[0][n:]; len((*k)[0]) == 0 {
+		*k = (*k)[1:]
+	}
+	return n, nil
+}
+
+// ticks is a clock that moves on at every look.
+type ticks int64
+
+func (t *ticks) Now() int64 { *t++; return int64(*t) }
+
+// FuzzStream: whatever a server sends, the record is in order and says why the
+// request failed, or it holds tokens.
+func FuzzStream(f *testing.F) {
+	f.Add(role+tokenA+tokenB+finish+usage2+doneMark, 7)
+	f.Add(tokenA+"data: {\"error\":\"x\"}\n\n", 30)
+	f.Add("data: {\"choices\":[{\"text\":\"a\"}],\"usage\":{\"prompt_tokens\":-5,\"completion_tokens\":99999999999}}\n\n"+doneMark, 1)
+	f.Add("\ufeff: \r\rdata", 2)
+	c, err := New(Options{BaseURL: "http://server"})
+	if err != nil {
+		f.Fatal(err)
+	}
+	w := engine.OpenAIChat(engine.WireOptions{})
+	f.Fuzz(func(t *testing.T, text string, size int) {
+		var body kept
+		for rest := []byte(text); len(rest) > 0; {
+			n := min(max(size, 1), len(rest))
+			body, rest = append(body, rest[:n]), rest[n:]
+		}
+		rec, now := sample.New(0, 0), ticks(0)
+		s := stream{client: c, wire: w, clock: &now, rec: &rec}
+		s.events(t.Context(), func() {}, &body)
+		if (rec.Error == "") != rec.OK() || len(rec.Error) > maxErrorText+10 || strings.ContainsAny(rec.Error, "\r\n") {
+			t.Errorf("class %q, error %q", rec.Class, rec.Error)
+		}
+		if rec.OK() && (rec.OutputTokens <= 0 || rec.TokensBy == sample.TokensNone) || rec.InputTokens < 0 || rec.OutputTokens < 0 {
+			t.Errorf("%+v", rec)
+		}
+		last := int64(0)
+		for _, e := range rec.Events {
+			if e.At < last || e.Text <= 0 || e.Bytes <= 0 {
+				t.Errorf("event %+v after %d", e, last)
+			}
+			last = e.At
+		}
+		if n := len(rec.Events); n > 0 && (rec.FirstText != rec.Events[0].At || rec.LastText != rec.Events[n-1].At || rec.FirstChoices > rec.FirstText || rec.LastChoices < rec.LastText || rec.Done < rec.LastChoices) {
+			t.Errorf("%+v", rec)
+		}
+	})
+}
