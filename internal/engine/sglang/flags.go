@@ -6,8 +6,8 @@ import "llmdyno/internal/engine"
 var attentionBackends = []string{
 	"triton", "torch_native", "flex_attention", "dsa", "nsa", "dsv4", "compressed",
 	"cutlass_mla", "fa3", "fa4", "flashinfer", "flashmla", "trtllm_mla", "cutedsl_mla",
-	"tokenspeed_mla", "trtllm_mha", "dual_chunk_flash_attn", "hpc_ops", "minicpm_flashattn",
-	"minicpm_flashinfer", "aiter", "wave", "intel_amx", "ascend", "intel_xpu",
+	"tokenspeed_mla", "trtllm_mha", "dual_chunk_flash_attn", "hpc_ops",
+	"aiter", "wave", "intel_amx", "ascend", "intel_xpu",
 }
 
 // flags is the table of server arguments. A row without a source was read from
@@ -92,7 +92,7 @@ func parallelFlags() []engine.Flag {
 	return []engine.Flag{
 		{Key: "tp_size", Also: []string{"--tp", "--tensor-parallel-size"}, Type: engine.FlagInt, Default: "1", Min: new(1.0), Family: engine.FamilyParallel, Upstream: true,
 			Note: "tp × pp must be divisible by the number of nodes"},
-		{Key: "pp_size", Also: []string{"--pp", "--pipeline-parallel-size"}, Type: engine.FlagInt, Default: "1", Min: new(1.0), Family: engine.FamilyParallel, Upstream: true,
+		{Key: "pp_size", Also: []string{"--pipeline-parallel-size"}, Type: engine.FlagInt, Default: "1", Min: new(1.0), Family: engine.FamilyParallel, Upstream: true,
 			Note: "above 1: no overlap scheduler, no speculation"},
 		{Key: "dp_size", Also: []string{"--dp", "--data-parallel-size"}, Type: engine.FlagInt, Default: "1", Min: new(1.0), Family: engine.FamilyParallel,
 			Note: "over several nodes it needs dp attention"},
@@ -175,7 +175,7 @@ func moeFlags() []engine.Flag {
 		{Key: "moe_runner_backend", Type: engine.FlagEnum, Default: "auto", Family: engine.FamilyMoE, Upstream: true, Since: "0.5.3",
 			Values: []string{"auto", "deep_gemm", "triton", "triton_kernel", "flashinfer_trtllm", "experimental_sgl_trtllm", "flashinfer_trtllm_routed",
 				"flashinfer_cutlass", "flashinfer_mxfp4", "flashinfer_cutedsl", "cutlass", "aiter", "marlin", "humming", "experimental_sgl_marlin",
-				"hpc_ops", "megamoe", "intel_xpu"},
+				"hpc_ops", "megamoe"},
 			Note: "flashinfer_cutlass: ModelOpt FP4/FP8 or bf16 and ep 1 or tp; flashinfer_cutedsl: NVFP4; cutlass with FP8: ep 1; hpc_ops: SM90"},
 		{Key: "moe_a2a_backend", Type: engine.FlagEnum, Default: "none", Family: engine.FamilyMoE, Since: "0.5.3",
 			Values: []string{"none", "deepep", "mooncake", "nixl", "mori", "ascend_fuseep", "ascend_tp", "flashinfer", "megamoe", "pplx"},

@@ -10,10 +10,10 @@ import (
 
 // openAIFields are the fields that both OpenAI routes take beyond the protocol.
 var openAIFields = []string{
-	"top_k", "min_p", "min_tokens", "regex", "ebnf", "json_schema", "stop_token_ids", "stop_regex",
+	"top_k", "min_p", "min_tokens", "regex", "ebnf", "stop_token_ids", "stop_regex",
 	"repetition_penalty", "lora_path", "rid", "no_stop_trim", "skip_special_tokens",
 	"return_cached_tokens_details", "return_token_ids", "custom_logit_processor", "custom_params",
-	"session_params", "priority", "extra_key", "cache_salt", "custom_labels", "routed_dp_rank",
+	"session_params", "priority", "extra_key", "cache_salt", "routed_dp_rank",
 	"data_parallel_rank", "bootstrap_host", "bootstrap_port", "bootstrap_room", "return_hidden_states",
 	"response_format",
 }
@@ -41,7 +41,8 @@ var (
 const generatePath = "/generate"
 
 func wires() []engine.Wire {
-	o := engine.WireOptions{Fields: openAIFields, IgnoreEOS: "ignore_eos", IncludeUsage: true, ContinuousUsage: true}
+	// Two fields are of completions alone (openai/protocol.py at v0.5.18).
+	o := engine.WireOptions{Fields: slices.Concat(openAIFields, []string{"json_schema", "custom_labels"}), IgnoreEOS: "ignore_eos", IncludeUsage: true, ContinuousUsage: true}
 	chat := o
 	chat.Fields = slices.Concat(openAIFields, []string{
 		"return_meta_info", "reasoning_effort", "separate_reasoning", "stream_reasoning", "chat_template_kwargs",
