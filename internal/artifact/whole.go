@@ -8,7 +8,7 @@ import (
 
 // WriteWhole writes one file outside of a run folder, redacted: readers see the
 // old content or the new one, never a part. After an error the old content is
-// still there. What is no regular file (a pipe, /dev/null) is written to as it
+// still there. Folders on the way are made. What is no regular file (a pipe, /dev/null) is written to as it
 // is. A nil redactor means the built-in rules.
 func WriteWhole(path string, data []byte, r *Redactor) error {
 	if r == nil {

@@ -264,7 +264,7 @@ func (c chart) grid(p *charts.Painter, x, y axis) {
 
 func (c chart) limit(p *charts.Painter, l limitLine, x, y axis) {
 	ink := charts.FontStyle{FontSize: fontSize, FontColor: roleLimit.paint()}
-	width := p.MeasureText(l.label, 0, ink).Width()
+	width := p.MeasureText(l.label, 0, ink).Width() * 6 / 5 // the page's font may be wider
 	if l.vertical {
 		if l.at < x.lo || l.at > x.hi {
 			return
@@ -348,7 +348,7 @@ func newAxis(values []float64, log bool, from, to, maxTicks int) axis {
 	if !log {
 		a.lo = min(a.lo, 0)
 		step := niceStep((a.hi - a.lo) / float64(maxTicks))
-		a.hi = step * math.Ceil(a.hi/step-1e-9)
+		a.hi = step * math.Ceil(1.02*a.hi/step) // no mark on the very edge
 		if a.hi <= a.lo {
 			a.hi = a.lo + step
 		}
@@ -358,9 +358,15 @@ func newAxis(values []float64, log bool, from, to, maxTicks int) axis {
 		return a
 	}
 	a.lo, a.hi = a.lo/1.15, a.hi*1.15
+	if wide := a.lo * leastRatio / a.hi; wide > 1 { // a single figure still needs a scale
+		a.lo, a.hi = a.lo/math.Sqrt(wide), a.hi*math.Sqrt(wide)
+	}
 	a.ticks = logTicks(a.lo, a.hi, maxTicks)
 	return a
 }
+
+// leastRatio is the least span of a logarithmic axis.
+const leastRatio = 3
 
 // niceStep rounds up to 1, 2 or 5 times a power of ten.
 func niceStep(x float64) float64 {

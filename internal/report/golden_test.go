@@ -14,7 +14,10 @@ import (
 	"llmdyno/internal/bench/result"
 )
 
-var update = flag.Bool("update", false, "rewrite the golden files")
+var (
+	update      = flag.Bool("update", false, "rewrite the golden files")
+	screenshots = flag.String("screenshots", "", "folder for pictures of the page")
+)
 
 // golden compares a text with testdata/name.
 func golden(t *testing.T, name string, got []byte) {

@@ -91,7 +91,10 @@ func distinct(c result.Comparison, of func(result.Row) string) string {
 //go:embed page.html
 var pageSource string
 
-var pageTemplate = template.Must(template.New("page").Parse(pageSource))
+var pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{
+	// A command breaks between words only, and copies as it is.
+	"words": func(s string) []string { return strings.Split(s, " ") },
+}).Parse(pageSource))
 
 // HTML writes the report as one page that needs nothing but itself: no network,
 // no other file. It reads well in light and dark, on paper and on a telephone.
@@ -131,7 +134,7 @@ type (
 		Winner                             string
 		Figures                            []Fact
 		Command                            string
-		Keys                               []keyData
+		Keys, Best                         []keyData // of all lines; of the strong ones
 		Curves, Distributions              []figureData
 		Points, Quantiles                  tableData
 		Left, Beyond                       string // what the charts leave out
@@ -225,7 +228,7 @@ func plural(n int, word string) string {
 
 // pageFigures fit a page of 1280 px; Markdown and CSV have the others too.
 var pageFigures = []column{
-	colReqs, colOut, colReqsGPU, colOutGPU, colTTFT, colP99TTFT, colTPOT, colP99TPOT, colE2E, colSuccess, colLoad, colAccept, colPreSched, colCacheHit, colGPUs,
+	colReqs, colOut, colReqsGPU, colOutGPU, colTTFT, colP99TTFT, colTPOT, colE2E, colSuccess, colLoad, colAccept, colPreSched, colCacheHit, colGPUs,
 }
 
 func (b *pageBuilder) sections(d *pageData) {
@@ -307,6 +310,12 @@ func (b *pageBuilder) table(caption string, columns []column, entries []result.E
 
 func anchor(i int) string { return fmt.Sprintf("candidate-%d", i) }
 
+// maxShort is the longest text of a cell that is kept on one line.
+const maxShort = 24
+
+// Short says that the cell's text is kept on one line.
+func (c cellData) Short() bool { return len(c.Text) <= maxShort }
+
 // planned finds the candidate of an entry in the plan.
 func (b *pageBuilder) planned(e result.Entry) int {
 	return slices.IndexFunc(b.page.Plan, func(p Planned) bool {
@@ -379,6 +388,11 @@ func (b *pageBuilder) class(i int) (classData, error) {
 		d.Left = fmt.Sprintf("The %d best of %d measured candidates are shown; the others are in results.jsonl.", len(drawn), n)
 	}
 	d.Keys = b.keys(k, drawn)
+	for _, key := range d.Keys {
+		if !key.Weak {
+			d.Best = append(d.Best, key)
+		}
+	}
 	if err := b.curves(&d, k, drawn); err != nil {
 		return d, err
 	}
