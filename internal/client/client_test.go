@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -96,9 +97,10 @@ func TestCallIsBounded(t *testing.T) {
 		if _, err := c.Call(ctx, engine.EndpointHealth, nil, nil); ClassOf(err) != sample.ClassTimeout || time.Since(began) != callTimeout {
 			t.Errorf("%v after %v", err, time.Since(began))
 		}
-		ctx, cancel := context.WithCancel(ctx)
-		time.AfterFunc(time.Second, cancel)
-		if _, err := c.Call(ctx, engine.EndpointHealth, nil, nil); ClassOf(err) != sample.ClassCancelled || !errors.Is(err, context.Canceled) {
+		why := &net.OpError{Op: "dial", Err: errors.New("the user's own words")} // whatever it is made of
+		ctx, cancel := context.WithCancelCause(ctx)
+		time.AfterFunc(time.Second, func() { cancel(why) })
+		if _, err := c.Call(ctx, engine.EndpointHealth, nil, nil); ClassOf(err) != sample.ClassCancelled || !errors.Is(err, context.Canceled) && !errors.Is(err, why) || !strings.Contains(err.Error(), "interrupted: dial: the user's own words") {
 			t.Errorf("cancelled: %v", err)
 		}
 	})

@@ -53,6 +53,8 @@ func classify(err error) (sample.Class, string) {
 		ne   net.Error
 	)
 	switch {
+	case errors.As(err, new(ended)): // whatever its words are made of
+		return sample.ClassCancelled, err.Error()
 	case errors.As(err, &dns):
 		return sample.ClassConnect, "host name not found: " + dns.Error()
 	case errors.As(err, &cert), errors.As(err, &rec), errors.As(err, &auth), errors.As(err, &host):
@@ -61,10 +63,8 @@ func classify(err error) (sample.Class, string) {
 		return sample.ClassConnect, LocalLimit + err.Error()
 	case errors.As(err, &op) && op.Op == "dial": // its own timeout too, which passes for a deadline
 		return sample.ClassConnect, "no connection: " + err.Error()
-	case err == context.Canceled:
+	case errors.Is(err, context.Canceled):
 		return sample.ClassCancelled, "interrupted"
-	case errors.Is(err, context.Canceled): // the caller's own words
-		return sample.ClassCancelled, err.Error()
 	case errors.Is(err, context.DeadlineExceeded):
 		return sample.ClassTimeout, "no complete reply within the time allowed"
 	case errors.As(err, &ne) && ne.Timeout():

@@ -73,11 +73,25 @@ func (c *Client) failed(rec *sample.Record, clock Clock, class sample.Class, tex
 
 // cause prefers the reason why ctx ended over the transport's words for it.
 func cause(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
+	switch ctx.Err() {
+	case nil:
+		return err
+	case context.Canceled:
+		return ended{context.Cause(ctx)}
 	}
-	return err
+	return ctx.Err()
 }
+
+// ended is an interruption with the words of whoever interrupted.
+type ended struct{ why error }
+
+func (e ended) Error() string {
+	if e.why == context.Canceled {
+		return "interrupted"
+	}
+	return "interrupted: " + e.why.Error()
+}
+func (e ended) Unwrap() []error { return []error{e.why, context.Canceled} }
 
 // attempt is what the transport tells of one attempt, from its own goroutines.
 type attempt struct {

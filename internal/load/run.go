@@ -20,14 +20,8 @@ const (
 	lateNs         = int64(time.Millisecond)
 )
 
-// errTrialOver is why requests in flight end when the time of a trial is up. It
-// counts as an interruption, not as a timeout of the request.
-var errTrialOver trialOver
-
-type trialOver struct{}
-
-func (trialOver) Error() string        { return "the time of the trial was over" }
-func (trialOver) Is(target error) bool { return target == context.Canceled }
+// errTrialOver is why requests in flight end when the time of a trial is up.
+var errTrialOver = errors.New("the time of the trial was over")
 
 // Run puts the load of a trial on the server and returns when every request has
 // ended. An error means that the trial could not start or that ctx ended; in the
@@ -282,8 +276,8 @@ func (r *runner) send(ctx context.Context, i int, due int64) {
 func (r *runner) drop(ctx context.Context, i int) {
 	rec := &r.records[i]
 	rec.Class, rec.Error = sample.ClassDropped, "not sent: the run was interrupted"
-	if errors.Is(context.Cause(ctx), errTrialOver) {
-		rec.Error = "not sent: the time of the trial was over"
+	if why := context.Cause(ctx); why != context.Canceled {
+		rec.Error = "not sent: " + why.Error()
 	}
 }
 

@@ -165,6 +165,9 @@ func (t *tally) warnings() []Warning {
 	if t.wantIn > 0 && math.Abs(float64(t.sameIn-t.wantIn)) > maxCountError*float64(t.wantIn) {
 		warn("input-count-differs", "the server counted %d prompt tokens where %d were planned (ratio %.3f): chat templates, start tokens and the tokenizer make the difference; figures use the server's count", t.sameIn, t.wantIn, float64(t.sameIn)/float64(t.wantIn))
 	}
+	if t.wrongOut > 0 {
+		warn("output-count-wrong", "the server's output token count of %d answers cannot be right: more than was asked for, or too few for their stream events; token figures rest on it", t.wrongOut)
+	}
 	if float64(t.cached) > maxCached*float64(t.toldIn) {
 		warn("prefix-cache-hits", "the server took %d of %d prompt tokens (%.1f %%) from its prefix cache: TTFT is that of warm prompts", t.cached, t.toldIn, 100*float64(t.cached)/float64(t.toldIn))
 	}

@@ -51,6 +51,7 @@ type tally struct {
 	wantIn                 int64 // of successes with both counts
 	sameIn                 int64
 	wantOut, shortOut      int   // answers that had to have their full length
+	wrongOut               int   // answers whose count cannot be right
 	toldIn                 int64 // prompt tokens of requests whose cached tokens were told
 
 	ttft, e2e, tpot, itl, gap, ntpot, fromSched, lag, conn []float64
@@ -139,12 +140,22 @@ func (t *tally) tokens(r *sample.Record) {
 		t.cachedTold++
 		t.toldIn += int64(r.InputTokens)
 	}
+	if r.TokensBy == sample.TokensUsage && impossible(r) {
+		t.wrongOut++
+	}
 	if r.IgnoreEOS && r.WantOutput > 0 {
 		t.wantOut++
 		if short(r) {
 			t.shortOut++
 		}
 	}
+}
+
+// impossible says that a server counted more tokens than it was allowed to make,
+// or too few for the events that it sent: fewer than half, because an event may
+// bring a part of a character.
+func impossible(r *sample.Record) bool {
+	return r.WantOutput > 0 && r.OutputTokens > r.WantOutput || 2*r.OutputTokens < len(r.Events)
 }
 
 // short says that an answer ended before its full length, by its finish reason
