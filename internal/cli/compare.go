@@ -122,7 +122,7 @@ func (a *app) show(format string, c result.Comparison, problems []error) error {
 	case "csv":
 		err = report.CSV(a.stdout, c)
 	default:
-		err = report.Text(a.stdout, c, a.width, a.terminal && !a.noColor)
+		err = report.Text(a.stdout, c, a.outWidth, a.outWidth > 0 && !a.noColor)
 	}
 	if err != nil {
 		return fail(ExitFailed, "", fmt.Errorf("standard output: %w", err))

@@ -183,7 +183,7 @@ func (c Comparison) Rows() []Row {
 // rows. Their order counts for one thing only: of two rows of the same candidate
 // under the same conditions the later one stands, by time where both tell it.
 func Compare(rows []Row, o Options) Comparison {
-	b := &comparer{band: o.band()}
+	b := &comparer{band: o.band(), classes: []Class{}}
 	b.judge(rows)
 	b.supersede()
 	b.order()
