@@ -67,6 +67,8 @@ var mayImport = map[string][]string{
 	// Makes the model file that a real engine on a small machine serves.
 	"internal/tinymodel": {},
 	"scripts/tinymodel":  {"internal/tinymodel"},
+	// Kills runs and resumes them, from outside as a user would.
+	"scripts/killresume": {},
 }
 
 // why is printed with a broken rule.
