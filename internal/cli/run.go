@@ -89,6 +89,11 @@ be done (no engine installed, no place to write), 130 interrupted.`,
 			return a.startRun(c.Context(), r)
 		},
 	}
+	r.flags(c)
+	return c
+}
+
+func (r *runRequest) flags(c *cobra.Command) {
 	f := c.Flags()
 	f.StringSliceVar(&r.engines, "engines", nil, "only these engines, separated by commas")
 	f.StringArrayVar(&r.scenarios, "scenario", nil, "only this scenario; may be repeated")
@@ -100,7 +105,6 @@ be done (no engine installed, no place to write), 130 interrupted.`,
 	f.DurationVar(&r.maxTime, "max-time", 0, "end after this time, for example 90m; the rest is skipped and can be resumed")
 	f.BoolVar(&r.smoke, "smoke", false, "flow check: two candidates an engine, few short prompts; never a performance result")
 	f.StringVar(&r.format, "format", "text", "text, json, md or csv, on standard output")
-	return c
 }
 
 // fromFile is the value of a bare --simulate.
@@ -138,7 +142,7 @@ func (r *runRequest) check(c *cobra.Command, args []string) error {
 	if len(r.simArgs) > 0 && r.simulate == "" {
 		return failf(ExitUsage, "add --simulate", "--sim-arg is for the simulator, which is not asked for")
 	}
-	r.argv = append([]string{"llmdyno", "bench", "run", args[0]}, changed(c)...)
+	r.argv = slices.Concat(runWords, args, changed(c))
 	return nil
 }
 
@@ -263,12 +267,44 @@ func (a *app) resumeRun(ctx context.Context, r runRequest) error {
 		return full, err
 	}
 	res, err := run.Resume(ctx, env, r.resume, r.maxTime, restore)
+	if errors.Is(err, run.ErrNotStarted) {
+		res, err = a.beginAgain(ctx, env, r.resume)
+	}
 	closeView()
 	if err == nil && res.Already {
 		a.logf("%s is complete: nothing is left to measure; this is its result", shortPath(res.Dir))
 	}
 	return a.endRun(r, res, err)
 }
+
+// beginAgain begins a run that was killed between its manifest and its plan: the
+// manifest holds the command line.
+func (a *app) beginAgain(ctx context.Context, env run.Env, dir string) (run.Result, error) {
+	none := run.Result{Dir: dir}
+	m, err := artifact.ReadManifest(dir)
+	if err != nil {
+		return none, err
+	}
+	var again runRequest
+	c := &cobra.Command{Use: "run"}
+	again.flags(c)
+	if len(m.Command) < len(runWords)+1 || !slices.Equal(m.Command[:len(runWords)], runWords) || c.ParseFlags(m.Command[len(runWords)+1:]) != nil {
+		return none, fmt.Errorf("run %s: %w", dir, run.ErrNotStarted)
+	}
+	again.name, again.argv = m.Command[len(runWords)], m.Command
+	p, source, err := a.planOf(again)
+	if err != nil {
+		return none, err
+	}
+	folder, err := artifact.Open(dir, a.redactor)
+	if err != nil {
+		return none, err
+	}
+	return run.Start(ctx, env, folder, p, source)
+}
+
+// runWords begin the command line in a manifest; the file's name follows.
+var runWords = []string{"llmdyno", "bench", "run"}
 
 // runEnv is the world of a run, and what ends its live view.
 func (a *app) runEnv(ctx context.Context) (run.Env, func(), error) {

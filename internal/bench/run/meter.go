@@ -3,12 +3,15 @@ package run
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"llmdyno/internal/bench/result"
 	"llmdyno/internal/client"
 	"llmdyno/internal/engine"
+	"llmdyno/internal/load/sample"
 )
 
 // The schema of server-metrics.jsonl: a header line, then one line a reading.
@@ -28,6 +31,9 @@ type reading struct {
 	AtMs   float64                     `json:"at_ms"` // since the first reading was asked for
 	Values map[engine.Quantity]float64 `json:"values,omitempty"`
 	Error  string                      `json:"error,omitempty"`
+	// absent: there is no such endpoint on this server, which is not worth a
+	// warning: most engines have it only with a flag.
+	absent bool
 }
 
 // meterReading is what the meter saw of a trial.
@@ -80,6 +86,8 @@ func (m *meter) read() reading {
 	values, err := m.client.Quantities(ctx)
 	if err != nil {
 		r.Error = err.Error()
+		var failed *client.Error
+		r.absent = errors.As(err, &failed) && failed.Class == sample.ClassStatus && strings.Contains(failed.Message, "HTTP 404")
 		return r
 	}
 	r.Values = values
@@ -153,7 +161,7 @@ func (m meterReading) cache() *result.Cache {
 }
 
 func (m meterReading) warnings() []result.Warning {
-	if !m.has || len(m.readings) == 0 || m.readings[0].Values != nil {
+	if !m.has || len(m.readings) == 0 || m.readings[0].Values != nil || m.readings[0].absent {
 		return nil
 	}
 	return []result.Warning{{Code: "no-server-metrics", Message: "the server's own metrics are missing: " + m.readings[0].Error}}

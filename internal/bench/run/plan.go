@@ -219,25 +219,46 @@ func (p *Plan) addScenarios(f *config.File, only []string, effort search.Effort)
 			}
 			s.Path = abs
 		}
-		s.shorten(effort)
 		s.Slug = p.uniqueSlug(s.Name)
 		p.Scenarios = append(p.Scenarios, s)
 	}
 	if len(p.Scenarios) == 0 {
 		return fmt.Errorf("%s has no scenario: give dataset.input_len and output_len, or a dataset path", f.Path())
 	}
+	p.shorten(effort)
 	return nil
 }
 
-func (s *Scenario) shorten(e search.Effort) {
-	least := func(v *int, most int) {
-		if most > 0 && *v > 0 {
-			*v = min(*v, most)
+// leastTokens is what a shortened length keeps.
+const leastTokens = 8
+
+// shorten cuts the lengths down to the bounds of the effort, all by the same
+// factor, so that scenarios still differ as they did.
+func (p *Plan) shorten(e search.Effort) {
+	longest := func(of func(*Scenario) *int) (most int) {
+		for i := range p.Scenarios {
+			most = max(most, *of(&p.Scenarios[i]))
+		}
+		return most
+	}
+	cut := func(bound int, of func(*Scenario) *int) {
+		most := longest(of)
+		if bound == 0 || most <= bound {
+			return
+		}
+		for i := range p.Scenarios {
+			if v := of(&p.Scenarios[i]); *v > 0 {
+				*v = max(*v*bound/most, min(*v, leastTokens))
+			}
 		}
 	}
-	least(&s.NumPrompts, e.Prompts)
-	least(&s.InputLen, e.InputLen)
-	least(&s.OutputLen, e.OutputLen)
+	cut(e.InputLen, func(s *Scenario) *int { return &s.InputLen })
+	cut(e.OutputLen, func(s *Scenario) *int { return &s.OutputLen })
+	for i := range p.Scenarios {
+		if s := &p.Scenarios[i]; e.Prompts > 0 && (s.NumPrompts == 0 || s.NumPrompts > e.Prompts) {
+			s.NumPrompts = e.Prompts
+		}
+	}
 }
 
 func (p *Plan) uniqueSlug(name string) string {

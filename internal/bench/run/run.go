@@ -30,7 +30,7 @@ type Env struct {
 	Rewrite func(p *Plan, id engine.ID, argv []string) []string
 	// Reap ends what is left of the servers of a killed run; nil = that of
 	// package launch.
-	Reap   func([]OpenServer) []int
+	Reap func([]OpenServer) []int
 	// Secret is the value of an environment variable; nil = there are none. The
 	// one that the plan names as the API key is sent to servers, never written.
 	Secret func(name string) string

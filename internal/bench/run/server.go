@@ -9,6 +9,7 @@ import (
 	"io"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -17,6 +18,7 @@ import (
 	"llmdyno/internal/client"
 	"llmdyno/internal/engine"
 	"llmdyno/internal/launch"
+	"llmdyno/internal/load/sample"
 )
 
 const (
@@ -138,7 +140,13 @@ func (r *runner) startFailure(ctx context.Context, err error, phase string) (*Fa
 	if r.broken != nil {
 		return nil, r.broken
 	}
-	return failureOf(err, phase), nil
+	f := failureOf(err, phase)
+	if f.Status == result.StatusTimeout && (strings.Contains(f.Reason, "HTTP 401") || strings.Contains(f.Reason, "HTTP 403")) {
+		// It answered all the time: what it wants is a key.
+		f.Status = result.StatusFailed
+		f.Reason += hint(sample.ClassAuth, r.plan)
+	}
+	return f, nil
 }
 
 func failureOf(err error, phase string) *Failure {

@@ -14,8 +14,8 @@ const (
 type Effort struct {
 	Candidates int // of one engine
 	Prompts    int // of one measurement
-	InputLen   int // tokens of a prompt
-	OutputLen  int // tokens of an answer
+	InputLen   int // tokens of the longest prompt; shorter ones in proportion
+	OutputLen  int // tokens of the longest answer, likewise
 	Users      int // closed loop with this many users in place of rates; 0 = rates as planned
 	// Rounds is the most load points of one rate search, end points included.
 	Rounds int
@@ -31,7 +31,7 @@ type Effort struct {
 func EffortOf(tier int) Effort {
 	switch tier {
 	case TierSmoke:
-		return Effort{Candidates: 2, Prompts: 8, InputLen: 128, OutputLen: 24, Users: 4, Rounds: 1, Relative: 1}
+		return Effort{Candidates: 2, Prompts: 8, InputLen: 256, OutputLen: 24, Users: 4, Rounds: 1, Relative: 1}
 	case TierExhaustive:
 		return Effort{Rounds: 14, Relative: 0.01}
 	}
