@@ -10,9 +10,9 @@ const (
 	gemmEfficiency   = 0.62 // of the peak flops, for large matrices
 	memoryEfficiency = 0.78 // of the peak bandwidth
 	attnEfficiency   = 0.5  // of the peak flops, prefill attention
-	smallGEMM        = 160  // tokens at which a matrix product reaches half of its efficiency
-	launchUs         = 4.5  // one kernel without a graph
-	kernelsPerLayer  = 11
+	smallGEMM        = 48   // tokens at which a matrix product reaches half of its efficiency
+	launchUs         = 8    // one kernel without a graph, by an eager framework
+	kernelsPerLayer  = 18
 	graphLaunchUs    = 350 // a whole step by graph
 	cpuStepUs        = 450 // schedule, sample, hand over: hidden by an overlapping scheduler
 	cpuSeqUs         = 6   // of that for each sequence
@@ -44,7 +44,12 @@ func (d *deployment) cost(s step) time.Duration {
 		// Stages work on different batches; what is left is the bubble.
 		seconds = seconds/float64(d.pp)*(1+0.22*float64(d.pp-1)) + float64(d.pp-1)*20e-6
 	}
-	seconds = max(seconds, d.launch(s)) + d.host(s)
+	if d.captured(s) {
+		seconds = max(seconds, graphLaunchUs*1e-6)
+	} else {
+		seconds = math.Hypot(seconds, d.launch())
+	}
+	seconds += d.host(s)
 	if d.specTokens > 0 && s.decodes > 0 {
 		seconds *= 1.12 // the draft
 	}
@@ -128,16 +133,15 @@ func (d *deployment) communication(tokens float64) float64 {
 	return float64(d.model.Layers) * rounds * (ring + latency)
 }
 
-// launch is the least time of a step: kernels that are launched one by one keep
-// the GPU waiting when they are short. A graph covers decode batches that were
-// captured.
-func (d *deployment) launch(s step) float64 {
-	if d.threads > 0 {
-		return 0
-	}
-	if s.prefillTokens == 0 && s.decodes <= d.graphMaxBS {
-		return graphLaunchUs * 1e-6
-	}
+// captured says whether a graph covers the step: decode batches up to the
+// largest captured size.
+func (d *deployment) captured(s step) bool {
+	return d.threads > 0 || s.prefillTokens == 0 && s.decodes <= d.graphMaxBS
+}
+
+// launch is the time to launch the kernels of a step one by one: it keeps a GPU
+// waiting whose kernels are short.
+func (d *deployment) launch() float64 {
 	return float64(d.model.Layers*kernelsPerLayer) * launchUs * 1e-6
 }
 
