@@ -225,8 +225,11 @@ func (b *comparer) outcome(e *Entry) {
 		return
 	}
 	recorded := r.SLA.Passed
-	if r.SLA.Any() {
+	if invalid := r.invalid(); r.SLA.Any() || invalid != "" {
 		r.SLA.Judge(r.Metrics)
+		if invalid != "" {
+			r.SLA.Passed, r.SLA.Violations = ptr(false), append(r.SLA.Violations, "the measurement is not valid: "+invalid)
+		}
 		if recorded != nil && *recorded != *r.SLA.Passed {
 			r.Warnings = append(r.Warnings, Warning{"verdict-overruled", fmt.Sprintf("recorded as %s, but by its own figures and limits it %s", passWord(*recorded), cmp.Or(strings.Join(r.SLA.Violations, "; "), "meets every limit"))})
 		}
@@ -234,11 +237,19 @@ func (b *comparer) outcome(e *Entry) {
 	switch {
 	case r.SLA.Passed != nil && *r.SLA.Passed:
 		e.Outcome = OutcomePassed
-	case r.SLA.Any() || recorded != nil:
+	case r.SLA.Any() || recorded != nil || r.SLA.Passed != nil:
 		e.Outcome, e.Reason = OutcomeSLAFailed, cmp.Or(strings.Join(r.SLA.Violations, "; "), "recorded as failed; the row states no limits")
 	default:
 		e.Outcome, e.Reason = OutcomeSLAFailed, "not judged: the row has neither limits nor a verdict (sla.passed)"
 	}
+}
+
+// invalid says why the chosen measurement cannot be trusted; "" = it can.
+func (r *Row) invalid() string {
+	if at := slices.IndexFunc(r.Points, func(p Point) bool { return p.Chosen }); at >= 0 {
+		return r.Points[at].Invalid
+	}
+	return ""
 }
 
 func passWord(passed bool) string {

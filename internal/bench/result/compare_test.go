@@ -329,6 +329,18 @@ func TestSpreadDecidesTies(t *testing.T) {
 	}
 }
 
+// What the client spoiled never wins, whatever its figures say.
+func TestInvalidMeasurementDoesNotWin(t *testing.T) {
+	spoiled := []any{is{"chosen": true, "status": "ok", "passed": true, "invalid": "the client was late", "metrics": is{"request_throughput": 99}}}
+	c := compareLines(t, line(t, "a", is{"metrics.request_throughput": 99.0, "points": spoiled}), line(t, "b", nil))
+	if e := find(t, c, "a"); winners(c) != "b" || e.Reason != "the measurement is not valid: the client was late" || warned(c, "measurement-invalid") == "" {
+		t.Errorf("winner %s, a is %s: %s", winners(c), e.Outcome, e.Reason)
+	}
+	if c := compareLines(t, line(t, "a", is{"points": spoiled, "sla": nil})); c.Winners() != 0 {
+		t.Error("an invalid row without limits wins")
+	}
+}
+
 func TestResiduesWarn(t *testing.T) {
 	c := compareLines(t, line(t, "a", is{"hardware.driver": "570", "framework_commit": "aaa", "image": "i1", "tool_version": "1"}),
 		line(t, "b", is{"hardware.driver": "580", "framework_commit": "bbb", "image": "i2", "tool_version": "2", "sla.max_p50_ttft_ms": 3000}),

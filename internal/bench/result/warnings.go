@@ -239,8 +239,8 @@ var grave = []string{"unreadable", "verdict-overruled", "measurement-invalid"}
 // entryWarnings are those that follow from the figures of one row.
 func entryWarnings(e Entry, add func(code, message string)) {
 	r := e.Row
-	if at := slices.IndexFunc(r.Points, func(p Point) bool { return p.Chosen && p.Invalid != "" }); at >= 0 {
-		add("measurement-invalid", "the client says that this measurement cannot be trusted: "+r.Points[at].Invalid)
+	if why := r.invalid(); why != "" {
+		add("measurement-invalid", "the client says that this measurement cannot be trusted, so it does not pass: "+why)
 	}
 	for _, q := range r.Metrics.quantities()[:2] {
 		if _, mean, _ := q.latency.Typical(); mean {
