@@ -49,6 +49,7 @@ func BenchmarkEvent(b *testing.B) {
 			st := &stream{e: e, w: w, q: q, wire: e.surface.Wires["completions"], g: &generation{input: 100, stream: true}, r: &request{output: 1 << 30}, received: time.Now()}
 			st.prepare()
 			st.delta = e.surface.files[st.wire.Delta]
+			st.begin()
 			b.ReportAllocs()
 			for b.Loop() {
 				st.event(false)

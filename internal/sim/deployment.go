@@ -215,6 +215,9 @@ func (d *deployment) kvShare(inv *invocation, total, outside float64) (float64, 
 	}
 	f := inv.float("mem_fraction", defaultMemFrac)
 	if inv.text("mem_scope") == "static" {
+		if inv.text("mem_fraction") == "" { // as much as the rest leaves, and a little in reserve
+			f = max(0, min(defaultMemFrac, 1-(d.actGB+d.graphGB+outside)/total-0.01))
+		}
 		// Weights and KV within the share; activations and graphs beside it.
 		if rest := (1 - f) * total; d.actGB+d.graphGB+outside > rest {
 			return 0, d.outOfMemory("activations and graphs beside the static share", f*total+d.actGB+d.graphGB+outside)

@@ -16,7 +16,7 @@
 //	max_running slots                        requests in a batch
 //	max_batch_tokens chunk_tokens ubatch     tokens of a step
 //	chunked_prefill mixed_prefill            how a prompt shares steps with decodes
-//	mem_fraction kv_fraction max_total_tokens block_size kv_dtype   KV capacity
+//	mem_fraction kv_fraction mem_scope max_total_tokens block_size kv_dtype   KV capacity
 //	context_len                              longest request
 //	prefix_cache schedule_policy             reuse of prompts, order of the queue
 //	cuda_graph graph_max_bs overlap_schedule cost of launching a step
@@ -25,6 +25,10 @@
 //	speculative spec_tokens                  tokens of a decode step
 //	threads threads_batch cont_batching      CPUs and batching of a CPU engine
 //	metrics                                  routes that need it
+//
+// mem_fraction is the share of the GPU's memory for everything; with mem_scope
+// "static" it covers weights and KV cache, and activations and graphs must fit
+// beside it. kv_fraction is the share of what is free once the model has run.
 //
 // Other knobs may be named by a surface and shown in its texts; they change
 // nothing.

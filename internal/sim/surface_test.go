@@ -3,6 +3,7 @@ package sim
 import (
 	"io/fs"
 	"maps"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -127,6 +128,49 @@ func serveRoute(t *testing.T, r *rig, route SurfaceRoute) {
 			parseMetrics(t, route.Path, a.body)
 		}
 	}
+}
+
+// An event that is put together by hand is the one that the template would make.
+func TestPartsMakeTheTemplatesEvents(t *testing.T) {
+	for id, fsys := range surfaces(t) {
+		s, err := LoadSurface(fsys, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for kind, wire := range s.Wires {
+			e, err := New(Options{Surface: fsys, Argv: argvOf(s), GPU: "h100"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, perEvent := range []bool{false, true} {
+				w := &lastWrite{discard: discard{header: http.Header{}}}
+				st := &stream{e: e, w: w, wire: wire, g: &generation{input: 9, stream: true, perEvent: perEvent}, r: &request{output: 100}, received: time.Now()}
+				st.prepare()
+				st.delta = e.surface.files[wire.Delta]
+				st.begin()
+				if !wire.Cumulative && kind != "generate" && st.parts == nil {
+					t.Errorf("%s %s: the template runs for every token", id, kind)
+				}
+				for range 3 {
+					st.event(false)
+					want := st.frame[0] + string(e.surface.fill(wire.Delta, &st.data)) + st.frame[1]
+					if w.last != want {
+						t.Errorf("%s %s: wrote %q, the template makes %q", id, kind, w.last, want)
+					}
+				}
+			}
+		}
+	}
+}
+
+type lastWrite struct {
+	discard
+	last string
+}
+
+func (l *lastWrite) Write(b []byte) (int, error) {
+	l.last = string(b)
+	return len(b), nil
 }
 
 func isJSON(s string) bool { return fitsType("json", s) }
