@@ -47,8 +47,10 @@ var mayImport = map[string][]string{
 	"internal/profile/trace":   {},
 
 	"internal/load":          {"internal/load/sample", "internal/load/workload", "internal/client", "internal/engine"},
-	"internal/load/metric":   {"internal/load/sample"},
-	"internal/load/workload": {"internal/engine"},
+	"internal/load/metric":   {"internal/load/sample", "internal/load/stat"},
+	"internal/load/workload": {"internal/load/token", "internal/engine"},
+	"internal/load/stat":     {},
+	"internal/load/token":    {},
 	"internal/load/sample":   {},
 	"internal/launch":        {"internal/client", "internal/artifact", "internal/engine"},
 	// The client fills the record of a request, so it sees the leaf that holds it.
