@@ -152,8 +152,10 @@ func send(id identity, sig syscall.Signal) error {
 }
 
 // signal reaches every member. The group goes first, in one call, so that a
-// fork cannot slip through between two.
+// fork cannot slip through between two; and before that all are looked up, as a
+// child without the mark is known only while its parent lives.
 func (f *family) signal(sig syscall.Signal) []procfs.ProcStat {
+	f.scan()
 	if f.root != 0 {
 		syscall.Kill(-f.root, sig)
 	}

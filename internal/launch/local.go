@@ -24,8 +24,8 @@ const (
 	maxAttempts = 5
 	// interruptGrace is the grace of a server whose context ended.
 	interruptGrace = 5 * time.Second
-	// orphanGrace is how long descendants may outlive a leader that ended by
-	// itself; they get SIGTERM after a quarter of it.
+	// orphanGrace is how long descendants may outlive their leader; where it
+	// ended by itself, they get SIGTERM after a quarter of it.
 	orphanGrace = 2 * time.Second
 	// drainWait bounds the wait for the rest of the log.
 	drainWait = time.Second

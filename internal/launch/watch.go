@@ -52,23 +52,25 @@ func (s *server) untilEnding(a *attempt, f *family) (peak int64) {
 }
 
 // end brings the family to its end: SIGTERM, then SIGKILL when the grace of
-// Stop is over, or that of descendants whose leader ended by itself. Those are
-// left alone for a moment: they may still be saying why.
+// Stop is over, or that of descendants whose leader has ended. Those of one that
+// ended by itself are left alone for a moment: they may still be saying why.
 func (s *server) end(a *attempt, f *family) (left []int) {
-	begun, asked := time.Now(), false
-	for !closed(s.killing) && !closed(a.foreign) {
-		if len(f.scan()) == 0 && a.hasEnded() {
+	var alone time.Time // since when the leader is gone
+	for asked := false; !closed(s.killing) && !closed(a.foreign); time.Sleep(pollEvery) {
+		gone := a.hasEnded()
+		if gone && len(f.scan()) == 0 {
 			return nil
 		}
-		stopping := closed(s.stopping)
-		if !stopping && time.Since(begun) > orphanGrace {
+		if gone && alone.IsZero() {
+			alone = time.Now()
+		}
+		if gone && time.Since(alone) > orphanGrace {
 			break
 		}
-		if !asked && (stopping || time.Since(begun) > orphanGrace/4) {
+		if !asked && (closed(s.stopping) || gone && time.Since(alone) > orphanGrace/4) {
 			f.signal(syscall.SIGTERM)
 			asked = true
 		}
-		time.Sleep(pollEvery)
 	}
 	return f.sweep(a.child, killWait)
 }
