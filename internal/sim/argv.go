@@ -215,7 +215,7 @@ func (p *argvParser) apply(o *SurfaceOption, name, dotted string, values []strin
 	switch {
 	case dotted != "":
 		if knob := o.Members[dotted]; knob != "" && len(values) > 0 {
-			p.set(knob, values[0])
+			p.set(knob, o.translate(values[0]))
 		}
 	case len(o.Members) > 0 && len(values) > 0:
 		p.members(o, values[0])
@@ -247,6 +247,14 @@ func (p *argvParser) setFrom(o *SurfaceOption, values []string) {
 	}
 }
 
+// translate is the knob value of a word.
+func (o *SurfaceOption) translate(word string) string {
+	if v, ok := o.Values[word]; ok {
+		return v
+	}
+	return word
+}
+
 func (p *argvParser) members(o *SurfaceOption, raw string) {
 	var m map[string]any
 	if json.Unmarshal([]byte(raw), &m) != nil {
@@ -259,7 +267,7 @@ func (p *argvParser) members(o *SurfaceOption, raw string) {
 				t = s
 			}
 			if err == nil {
-				p.set(knob, t)
+				p.set(knob, o.translate(t))
 			}
 		}
 	}

@@ -24,7 +24,7 @@ func (e *Engine) ServeHTTP(w http.ResponseWriter, q *http.Request) {
 	case r == nil:
 		e.fail(w, q, "not_found", http.StatusNotFound, func(d *Data) { d.Message, d.Field = "Not Found", q.URL.Path })
 		return
-	case r.Auth && !e.authorized(q):
+	case (r.Auth || e.o.Faults.unauthorized && r.generates()) && !e.authorized(q):
 		e.fail(w, q, "unauthorized", http.StatusUnauthorized, func(d *Data) { d.Message = "Unauthorized" })
 		return
 	}

@@ -151,6 +151,7 @@ func (u *suite) needs(t *testing.T) {
 // auth: with a key set, what the table says to need it is refused without it, as
 // class auth, and works with it.
 func (u *suite) auth(t *testing.T) {
+	u.unauthorized(t)
 	words := u.turnOn("api_key")
 	if words == nil {
 		for _, ep := range u.e.Endpoints {
@@ -158,7 +159,6 @@ func (u *suite) auth(t *testing.T) {
 				t.Errorf("endpoint %s: needs a key in the table, and the engine knows none", ep.Name)
 			}
 		}
-		u.serve(t, setup{argv: u.argv(nil), faults: []string{"unauthorized"}}, func(*server) {})
 		return
 	}
 	argv := u.argv(nil, append(words, u.metricsArgs()...)...)
@@ -185,6 +185,23 @@ func (u *suite) auth(t *testing.T) {
 			}
 		})
 	}
+}
+
+// unauthorized: a server that refuses every key fails requests as class auth, even
+// where the engine itself knows none and a proxy stands before it.
+func (u *suite) unauthorized(t *testing.T) {
+	t.Helper()
+	u.serve(t, setup{argv: u.argv(nil), faults: []string{"unauthorized"}}, func(s *server) {
+		for i, w := range u.e.Wires {
+			body, err := w.Encode(u.request(true))
+			if err != nil {
+				s.t.Fatal(err)
+			}
+			if rec := u.post(s, i, body); rec.Class != sample.ClassAuth {
+				s.t.Errorf("wire %s of a server that refuses every key: class %q: %s", w.Endpoint, rec.Class, rec.Error)
+			}
+		}
+	})
 }
 
 // wireKind is the captured wire of a table's wire: that of the route it posts to.

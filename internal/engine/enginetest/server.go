@@ -19,10 +19,11 @@ import (
 
 // server is a simulated engine behind pipes, within a bubble.
 type server struct {
-	t   *testing.T
-	ctx context.Context
-	c   *client.Client
-	log *logBuffer // what the engine printed
+	t    *testing.T
+	ctx  context.Context
+	c    *client.Client
+	log  *logBuffer // what the engine printed
+	dial func(context.Context, string, string) (net.Conn, error)
 }
 
 // setup says how a server is started.
@@ -112,6 +113,7 @@ func (u *suite) serve(t *testing.T, o setup, body func(*server)) {
 		var wg sync.WaitGroup
 		wg.Go(func() { eng.Run(ctx) })
 		p := &pipes{conns: make(chan net.Conn), done: make(chan struct{}), open: !o.loading || eng.ListenEarly()}
+		s.dial = p.dial
 		srv := &http.Server{Handler: eng}
 		wg.Go(func() { srv.Serve(p) })
 		s.c, err = client.New(client.Options{BaseURL: "http://engine", Engine: u.e, APIKey: o.key, Dial: p.dial})

@@ -3,6 +3,7 @@ package enginetest
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -36,6 +37,7 @@ var checks = []struct {
 	{"not ready while loading", (*suite).loading},
 	{"not ready with a dead scheduler", (*suite).deadScheduler},
 	{"endpoints", (*suite).endpoints},
+	{"bodies", (*suite).bodies},
 	{"needs", (*suite).needs},
 	{"auth", (*suite).auth},
 	{"fields", (*suite).fields},
@@ -140,19 +142,23 @@ func (u *suite) kinds(text string) []engine.LogKind {
 	return out
 }
 
-// options finds the options that turn a knob on, with the words that do it.
+// turnOn finds the option that turns a knob on, with the words that do it; nil
+// when no option does.
 func (u *suite) turnOn(knob string) []string {
 	for _, o := range u.s.Options {
+		for member, k := range o.Members {
+			if word := slices.Sorted(maps.Keys(o.Values)); k == knob && len(word) > 0 {
+				return []string{o.Names[0], fmt.Sprintf(`{%q:%q}`, member, word[0])}
+			}
+		}
 		if o.Knob != knob || o.Takes == "none" && o.Set == "false" {
 			continue
 		}
 		switch {
 		case o.Takes == "none":
-			return o.Names[:1]
+			return []string{o.Names[0]}
 		case o.Type == "int":
 			return []string{o.Names[0], "9000"}
-		case o.Type == "json":
-			return []string{o.Names[0], "{}"}
 		}
 		return []string{o.Names[0], "given"}
 	}
