@@ -59,10 +59,28 @@ type rig struct {
 	t      *testing.T
 	e      *Engine
 	client *http.Client
-	out    bytes.Buffer // stdout and stderr together, in the order written
-	truth  bytes.Buffer
+	out    buffer // stdout and stderr together, in the order written
+	truth  buffer
 	ended  chan error
 	stop   func()
+}
+
+// buffer is a bytes.Buffer for several goroutines.
+type buffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (b *buffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *buffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
 }
 
 const testModel = "meta-llama/Llama-3.1-8B-Instruct"

@@ -11,7 +11,6 @@ import (
 	"slices"
 	"strconv"
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
@@ -20,7 +19,7 @@ type Options struct {
 	Surface fs.FS  // of the engine that it stands for
 	Version string // of the surface; "" = the newest
 	Argv    []string
-	GPU     string // "" = h200
+	GPU     string // "" = DefaultGPU
 	GPUs    int    // cards of the machine; 0 = as many as the argv asks for
 	Seed    uint64
 	Faults  Faults
@@ -33,9 +32,10 @@ type Options struct {
 	Dir            string // folder for traces where a request names none
 }
 
-// DefaultGPU is simulated where none is named: it holds every model of the
-// cookbook that one node is meant for.
-const DefaultGPU = "h200"
+// DefaultGPU is simulated where none is named: of the cookbook's models all but
+// two (355 B parameters in 16 bits on four GPUs) fit into the GPUs that their
+// files ask for.
+const DefaultGPU = "b200"
 
 // bootTime is the loading of a model on the simulated engine: long enough to be
 // seen, short enough for many candidates.
@@ -60,18 +60,18 @@ type Engine struct {
 
 	wake chan struct{}
 
-	mu       sync.Mutex
-	sched    *scheduler
-	started  time.Time
-	ready    bool
-	port     int
-	live     int // requests being answered
-	seen     int // generating requests so far
-	served   int // handed to the scheduler
-	rates    map[string]rate
-	profile  *profile
-	closed   bool
-	stopping atomic.Bool
+	started time.Time
+
+	mu      sync.Mutex
+	sched   *scheduler
+	ready   bool
+	port    int
+	seen    int // generating requests so far
+	served  int // handed to the scheduler
+	rates   map[string]rate
+	profile *profile
+
+	logMu sync.Mutex // one text of the log at a time
 }
 
 // rate is what a kind of text showed last, to tell throughput since then.
@@ -348,7 +348,10 @@ func (e *Engine) log(kind string, extra func(*Data)) {
 	if extra != nil {
 		extra(d)
 	}
-	w.Write(e.render(l.File, d))
+	text := e.render(l.File, d)
+	e.logMu.Lock()
+	defer e.logMu.Unlock()
+	w.Write(text)
 }
 
 // render fills a file that may ask for histograms.
@@ -370,7 +373,9 @@ func (e *Engine) describe(d *Data) {
 	now := time.Now()
 	d.Version, d.Program, d.Argv, d.Knob = e.surface.Version, e.inv.program, e.o.Argv, e.inv.knobs
 	d.Model, d.ServedName = e.inv.text("model"), e.servedName()
+	e.mu.Lock()
 	d.Host, d.Port, d.PID = e.inv.text("host"), e.port, e.o.PID
+	e.mu.Unlock()
 	d.Now, d.Unix, d.UnixF, d.Started = now, now.Unix(), float64(now.UnixMicro())/1e6, e.started
 	d.UptimeS, d.BootS = now.Sub(e.started).Seconds(), (bootTime + e.o.Faults.slowStart).Seconds()
 	if e.d == nil {
