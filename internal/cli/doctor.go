@@ -210,7 +210,7 @@ func (q doctorQuestion) ask(ctx context.Context, b launch.Backend) doctorTool {
 // stands.
 func lastLine(out []byte, exit int) string {
 	lines := strings.Split(strings.TrimSpace(string(out)), "\n")
-	if s := shorten(strings.TrimSpace(lines[len(lines)-1])); s != "" {
+	if s := strings.TrimSpace(shorten(lines[len(lines)-1])); s != "" {
 		return s
 	}
 	return fmt.Sprintf("exit code %d and no message", exit)
