@@ -62,6 +62,7 @@ type rig struct {
 	out    buffer // stdout and stderr together, in the order written
 	truth  buffer
 	ended  chan error
+	hasty  bool // does not wait for connections that close silently
 	stop   func()
 }
 
@@ -169,6 +170,9 @@ func (r *rig) call(method, path, body string, header ...string) answer {
 		a.body = string(b)
 	}
 	a.took = time.Since(began)
+	if a.header.Get("Keep-Alive") != "" && !r.hasty {
+		time.Sleep(closeLag + time.Millisecond) // the connection is about to be closed
+	}
 	return a
 }
 

@@ -291,6 +291,9 @@ func (e *Engine) spoil(s *stream) bool {
 	e.seen++
 	seen, dead := e.seen, e.dead()
 	e.mu.Unlock()
+	if s.id == "" {
+		s.key ^= hashText(strconv.Itoa(seen)) // requests without an id are still told apart
+	}
 	switch {
 	case dead, f.hangRequest > 0 && seen == f.hangRequest:
 		<-s.q.Context().Done()

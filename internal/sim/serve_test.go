@@ -177,6 +177,39 @@ func TestStopCutsWhatRuns(t *testing.T) {
 	})
 }
 
+// The header promises to keep the connection, which is gone 3 ms later.
+func TestSilentCloseAfterStream(t *testing.T) {
+	inBubble(t, options("plain serve "+testModel), func(r *rig) {
+		r.hasty = true
+		ask := func() answer {
+			return r.post("/v1/chat/completions", map[string]any{"messages": []any{}, "max_tokens": 2, "stream": true})
+		}
+		if a := ask(); a.status != 200 || a.header.Get("Connection") != "" || a.header.Get("Keep-Alive") == "" {
+			t.Errorf("first: %d %v", a.status, a.header)
+		}
+		time.Sleep(closeLag - time.Millisecond)
+		synctest.Wait()
+		if a := ask(); a.err == nil && a.events[len(a.events)-1] == "[DONE]" {
+			t.Error("a request on the connection that is about to close went through")
+		}
+		time.Sleep(10 * time.Millisecond)
+		if a := ask(); a.status != 200 || a.events[len(a.events)-1] != "[DONE]" {
+			t.Errorf("on a new connection: %d %v", a.status, a.err)
+		}
+	})
+}
+
+func TestIdleConnectionsAreClosed(t *testing.T) {
+	inBubble(t, options("plain serve "+testModel), func(r *rig) {
+		r.call("GET", "/health", "")
+		time.Sleep(keepAlive + time.Second)
+		synctest.Wait()
+		if a := r.call("GET", "/health", ""); a.status != 200 {
+			t.Errorf("after the keep-alive time: %d %v", a.status, a.err)
+		}
+	})
+}
+
 func TestDisconnectFreesTheRequest(t *testing.T) {
 	inBubble(t, options("plain serve "+testModel), func(r *rig) {
 		r.client.Timeout = 300 * time.Millisecond

@@ -236,7 +236,7 @@ func (s *stream) begin() {
 	h.Set("Content-Type", s.wire.ContentType)
 	h.Set("Cache-Control", "no-cache")
 	if s.wire.CloseAfterStream {
-		h.Set("Connection", "close")
+		h.Set("Keep-Alive", "timeout=5, max=100")
 	}
 	s.w.WriteHeader(http.StatusOK)
 	s.learn()
@@ -379,6 +379,9 @@ func (s *stream) end() {
 	}
 	if s.wire.Done != "" {
 		s.send(s.wire.Done)
+	}
+	if s.wire.CloseAfterStream {
+		closeSilently(s.q)
 	}
 }
 
