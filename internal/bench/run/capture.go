@@ -82,7 +82,7 @@ func (r *runner) help(ctx context.Context, e *engine.Engine, ep EnginePlan, fact
 			return nil, ctx.Err()
 		}
 		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
-			facts.Missing = fmt.Sprintf("not installed: %v; set frameworks.%s.server_command to the full path of its program, leave it out with --engines, or try the flow with --simulate", err, ep.ID)
+			facts.Missing = fmt.Sprintf("not installed: %s; install it, set frameworks.%s.server_command to the full path of its program, leave it out with --engines, or try the flow with --simulate", absent(argv[0], err), ep.ID)
 			return nil, nil
 		}
 		flags := e.Help.Parse(string(out))
@@ -105,6 +105,17 @@ func (r *runner) help(ctx context.Context, e *engine.Engine, ep EnginePlan, fact
 		facts.Warnings = append(facts.Warnings, result.Warning{Code: "no-help", Message: fmt.Sprintf("`%s` printed no option that could be read: flags were not checked against the installed version", strings.Join(words, " "))})
 	}
 	return first, nil
+}
+
+// absent says in short why a program cannot be run.
+func absent(program string, err error) string {
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		return fmt.Sprintf("%q may not be executed", program)
+	case strings.Contains(program, "/"):
+		return fmt.Sprintf("%q does not exist", program)
+	}
+	return fmt.Sprintf("%q is not in PATH", program)
 }
 
 // version is the installed version; "" = it did not say.

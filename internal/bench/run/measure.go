@@ -284,12 +284,8 @@ func (r *runner) sumUp(t *Trial, st step, dir string, out load.Outcome, usage me
 	m := result.FromSummary(sum)
 	p := &t.Point
 	p.Repeat, p.Status, p.Folder, p.MeasuredAt = st.load.Repeat, result.StatusOK, dir, stamp(out.Started.Add(out.Duration))
-	if rate := st.load.RateRPS; rate > 0 {
-		p.RequestRate, m.OfferedRate = &rate, &rate
-	}
-	if most := st.load.MaxConcurrency; most > 0 {
-		p.MaxConcurrency = &most
-	}
+	p.RequestRate, p.MaxConcurrency = given(st.load)
+	m.OfferedRate = p.RequestRate
 	p.Metrics, p.Invalid = m, out.Client.Invalid
 	p.Passed, p.Violations = result.Judge(st.scenario.SLA.Limits, st.scenario.SLA.MinSuccessRate, m)
 	for _, w := range sum.Warnings {

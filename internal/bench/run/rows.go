@@ -97,6 +97,9 @@ func (p *Plan) workloadOf(sc Scenario) result.Workload {
 	if sc.NumPrompts > 0 {
 		w.NumPrompts = &sc.NumPrompts
 	}
+	if len(p.Load.Loads) == 1 {
+		w.RequestRate, w.MaxConcurrency = given(p.Load.Loads[0])
+	}
 	if len(p.Load.Loads) == 0 && p.Load.Range.Any() || len(p.Load.Loads) > 1 {
 		w.Searched = append(w.Searched, result.SearchedRate)
 	}
@@ -104,6 +107,17 @@ func (p *Plan) workloadOf(sc Scenario) result.Workload {
 		w.Searched = append(w.Searched, result.SearchedConcurrency)
 	}
 	return w
+}
+
+// given are rate and cap of a load point as rows hold them.
+func given(l search.Load) (rate *float64, most *int) {
+	if l.RateRPS > 0 {
+		rate = &l.RateRPS
+	}
+	if l.MaxConcurrency > 0 {
+		most = &l.MaxConcurrency
+	}
+	return rate, most
 }
 
 func memoryOf(e *engine.Engine, c config.Candidate) *result.Memory {
