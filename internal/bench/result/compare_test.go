@@ -3,6 +3,7 @@ package result
 import (
 	"encoding/json"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -490,4 +491,99 @@ func TestDroppedLoserChangesNothing(t *testing.T) {
 			}
 		}
 	})
+}
+
+// The rows stand in upstream's order: what ran, what passed, then the figures.
+func TestEntriesAreInUpstreamOrder(t *testing.T) {
+	c := compareLines(t,
+		line(t, "failed", is{"status": "failed", "metrics.request_throughput": 90.0}),
+		line(t, "missed", is{"metrics.request_throughput": 80.0, "metrics.p50_ttft_ms": 9000.0}),
+		line(t, "fewer-tokens", is{"metrics.request_throughput": 20.0, "metrics.output_token_throughput": 500.0}),
+		line(t, "slow", is{"metrics.request_throughput": 20.0, "metrics.p50_ttft_ms": 600.0}),
+		line(t, "big", is{"metrics.request_throughput": 20.0, "hardware.gpu_count": 16}),
+		line(t, "small", is{"metrics.request_throughput": 20.0, "hardware.gpu_count": 1}),
+		line(t, "tpot", is{"metrics.request_throughput": 20.0, "metrics.p50_tpot_ms": 21.0}),
+		line(t, "fast", is{"metrics.request_throughput": 21.0, "metrics.p50_ttft_ms": 1900.0}))
+	var got []string
+	for _, e := range c.Entries {
+		got = append(got, e.Name)
+	}
+	if want := "fast small big tpot slow fewer-tokens missed failed"; strings.Join(got, " ") != want {
+		t.Errorf("order is %v, want %s", got, want)
+	}
+}
+
+func TestTieNeedsTheSameTokenThroughput(t *testing.T) {
+	c := compareLines(t, line(t, "a", nil), line(t, "b", is{"metrics.output_token_throughput": 900.0, "metrics.p50_ttft_ms": 5.0}))
+	if e := find(t, c, "b"); e.Tied || winners(c) != "a" {
+		t.Errorf("b with 10 %% fewer tokens/s: tied %v, winner %s", e.Tied, winners(c))
+	}
+	// Better in one latency and worse in the other is not clearly better.
+	c = compareLines(t, line(t, "a", is{"metrics.request_throughput": 10.1}), line(t, "b", is{"metrics.p50_ttft_ms": 5.0, "metrics.p50_tpot_ms": 40.0}))
+	if e := find(t, c, "b"); !e.Tied || winners(c) != "a" {
+		t.Errorf("a mixed blessing: tied %v, winner %s", e.Tied, winners(c))
+	}
+}
+
+// Rows that were made in this process may hold what JSON cannot.
+func TestNaNInMemoryIsMissing(t *testing.T) {
+	row := func(id string, rps float64) Row {
+		return Row{Framework: "e", CandidateID: id, Status: StatusOK, SLA: SLA{Passed: ptr(true)}, Metrics: Metrics{RequestThroughput: &rps}}
+	}
+	for _, bad := range []float64{math.NaN(), math.Inf(1)} {
+		for _, rows := range [][]Row{{row("a", bad), row("b", 1)}, {row("b", 1), row("a", bad)}} {
+			c := Compare(rows, Options{})
+			if e := find(t, c, "a"); winners(c) != "b" || e.Delta != nil {
+				t.Errorf("%v: winner %s, delta %v", bad, winners(c), e.Delta)
+			}
+		}
+	}
+}
+
+func TestClosedLoopIsAnotherClass(t *testing.T) {
+	c := compareLines(t, line(t, "a", is{"workload.arrivals": "poisson", "workload.max_concurrency": 8}), line(t, "b", is{"workload.arrivals": "closed", "workload.max_concurrency": 8}))
+	if len(c.Classes) != 2 || c.Classes[0].Label == c.Classes[1].Label || !strings.Contains(warned(c, "not-comparable"), "arrivals (closed, open)") {
+		t.Errorf("%d classes: %q", len(c.Classes), warned(c, "not-comparable"))
+	}
+}
+
+func TestAnotherDriverIsNoRetry(t *testing.T) {
+	for key, values := range map[string][2]string{"hardware.driver": {"570", "580"}, "hardware.host": {"a", "b"}, "image": {"a", "b"}, "framework_commit": {"a", "b"}, "server_command": {"a", "b"}} {
+		if c := compareLines(t, line(t, "a", is{key: values[0]}), line(t, "a", is{key: values[1]})); len(c.Superseded) != 0 {
+			t.Errorf("another %s counts as another attempt", key)
+		}
+	}
+}
+
+// Only repeats of the chosen load make a spread.
+func TestSpreadIsOfOneLoad(t *testing.T) {
+	point := func(rate, rps float64, more is) is {
+		return merge(is{"request_rate": rate, "status": "ok", "passed": true, "metrics": is{"request_throughput": rps}}, more)
+	}
+	c := compareLines(t, line(t, "a", is{"points": []any{
+		point(4, 4, is{"chosen": true}), point(4, 3.9, nil), point(8, 7, nil), point(4, 1, is{"status": "failed"}),
+		point(4, 2, is{"invalid": "late"}), point(4, 3, is{"max_concurrency": 8}),
+	}}))
+	if s := c.Entries[0].Spread; s == nil || *s != (Spread{2, 3.9, 4}) {
+		t.Errorf("spread is %+v", s)
+	}
+}
+
+// What did not run has no residue to warn of.
+func TestFailedRowsDoNotMix(t *testing.T) {
+	c := compareLines(t, line(t, "a", is{"hardware.driver": "570"}), line(t, "b", is{"hardware.driver": "580", "status": "failed"}))
+	if w := warned(c, "mixed-driver"); w != "" {
+		t.Error(w)
+	}
+}
+
+func TestFewSamplesWarn(t *testing.T) {
+	limit := is{"sla.max_p99_ttft_ms": 5000, "metrics.p99_ttft_ms": 900.0}
+	few := compareLines(t, line(t, "a", merge(limit, is{"metrics.n_ttft": 80})))
+	if w := warned(few, "few-samples"); !strings.Contains(w, "max_p99_ttft_ms rests on 80 samples; a 95 % interval of this percentile needs 368") {
+		t.Errorf("warning is %q", w)
+	}
+	if enough := compareLines(t, line(t, "a", merge(limit, is{"metrics.n_ttft": 368}))); warned(enough, "few-samples") != "" {
+		t.Error("368 samples are enough")
+	}
 }

@@ -142,6 +142,7 @@ func TestReadForgives(t *testing.T) {
 		{"block of the wrong kind", `{"framework":"vllm","status":"ok","hardware":"H100"}`, func(r Row) bool { return r.Hardware == Hardware{} }, `hardware: expected an object, got "H100"`},
 		{"length that is no whole number", `{"framework":"vllm","status":"ok","workload":{"input_len":1000.5}}`, func(r Row) bool { return r.Workload.InputLen == nil }, "whole number"},
 		{"length written as 1000.0", `{"framework":"vllm","status":"ok","workload":{"input_len":1000.0}}`, func(r Row) bool { return *r.Workload.InputLen == 1000 }, ""},
+		{"a length beyond exact numbers", `{"framework":"vllm","status":"ok","workload":{"input_len":1e18}}`, func(r Row) bool { return r.Workload.InputLen == nil }, "whole number"},
 		{"negative GPUs", `{"framework":"vllm","status":"ok","hardware":{"gpu_count":-1}}`, func(r Row) bool { return r.Hardware.GPUCount == nil }, "negative"},
 		{"stray figures", `{"framework":"vllm","status":"ok","metrics":{"mean_accept_length":2.5,"pre_scheduler_ms":0,"prefix_cache_hit_rate":0}}`,
 			func(r Row) bool {
