@@ -51,7 +51,7 @@ func (m machine) at(rate float64, in, out int) result.Metrics {
 		RequestThroughput: ptr(served), OutputTokenThroughput: ptr(served * float64(out)), TotalTokenThroughput: ptr(served * float64(in+out)),
 		SuccessRate: ptr(1.0), OfferedRate: ptr(rate), AchievedRate: ptr(rate), Goodput: ptr(served * 0.97), Attainment: ptr(0.97),
 		DurationS: ptr(float64(n) / served), Planned: ptr(n), Sent: ptr(n), Succeeded: ptr(n), Failed: ptr(0), Dropped: ptr(0),
-		TTFT: latency(n, ttft, 0.25+0.3*busy), TPOT: latency(n, tpot, 0.1+0.1*busy), ITL: latency(n*out/10, tpot, 0.4), E2E: latency(n, ttft+tpot*float64(out-1), 0.15),
+		TTFT: latency(n, ttft, 0.25+0.3*busy), TPOT: latency(n, tpot, 0.1+0.1*busy), ITL: latency(5*n, tpot, 0.4), E2E: latency(n, ttft+tpot*float64(out-1), 0.15),
 		PeakConcurrency: ptr(int(rate*tpot*float64(out)/1000) + 1),
 	}
 	return x
