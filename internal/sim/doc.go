@@ -24,7 +24,10 @@
 //	dtype quantization                       bytes and flops of the weights
 //	speculative spec_tokens                  tokens of a decode step
 //	threads threads_batch cont_batching      CPUs and batching of a CPU engine
-//	metrics                                  routes that need it
+//	max_queued                               requests waiting before they are refused
+//	profile_dir                              folder of traces where a request names none
+//
+// A route may need any knob (metrics, profile, …) to be "true".
 //
 // mem_fraction is the share of the GPU's memory for everything; with mem_scope
 // "static" it covers weights and KV cache, and activations and graphs must fit

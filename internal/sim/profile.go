@@ -65,6 +65,9 @@ func (e *Engine) startProfile(body []byte) error {
 		p.id = strconv.FormatFloat(float64(now.UnixMicro())/1e6, 'f', 6, 64)
 	}
 	if p.dir == "" {
+		p.dir = e.inv.text("profile_dir")
+	}
+	if p.dir == "" {
 		p.dir = filepath.Join(e.o.Dir, "traces")
 	}
 	if n, err := strconv.Atoi(trimQuotes(string(o.NumSteps))); err == nil && n > 0 {

@@ -369,6 +369,8 @@ func TestArgv(t *testing.T) {
 		{"m --batch-tokens 8K", "model=m max_batch_tokens=8K"},
 		{"m --quant eight", "model=m quantization=fp8"},
 		{`m --spec {"n":3,"method":"draft"}`, "model=m spec_tokens=3 speculative=draft"},
+		{`m --spec {"method":"mtp"}`, "model=m speculative=draft"},
+		{"m --spec.method mtp", "model=m speculative=draft"},
 		{"m --spec.n 2", "model=m spec_tokens=2"},
 	} {
 		inv, end := s.parse(strings.Fields(c.argv), Faults{})
