@@ -17,12 +17,6 @@ type GenerateRequest struct {
 	Extra map[string]any
 }
 
-// Message is one turn of a chat.
-type Message struct {
-	Role    string `json:"role"`
-	Content string `json:"content"`
-}
-
 // Usage is a server's own count of tokens. Cached is -1 when the server did
 // not say.
 type Usage struct {

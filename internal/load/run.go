@@ -52,6 +52,7 @@ type runner struct {
 	Trial
 	schedule []time.Duration
 	bodies   [][]byte
+	after    map[int][]int // requests that wait for the end of a request
 	records  []sample.Record
 	own      []int64 // own lag of each request, ns; -1 = not sent
 	waits    []int64 // wait for a slot, ns; -1 = none
@@ -75,7 +76,7 @@ func prepare(ctx context.Context, t Trial) (*runner, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &runner{Trial: t, bodies: bodies, schedule: t.Arrivals.Schedule(len(t.Requests))}
+	r := &runner{Trial: t, bodies: bodies, schedule: schedule(t), after: followers(t.Requests)}
 	r.makeRecords()
 	r.limit = raiseFiles(uint64(r.mostInFlight()) + spareFiles)
 	return r, nil
@@ -97,7 +98,7 @@ func (t Trial) validate() error {
 	if err := t.Arrivals.Validate(); err != nil {
 		return fmt.Errorf("load: %w", err)
 	}
-	return nil
+	return validateOrder(t.Requests)
 }
 
 // encode makes every request body, so that nothing is encoded while time runs.
@@ -194,14 +195,17 @@ func (r *runner) openLoop(ctx context.Context, wait pacer) {
 	}
 	var all sync.WaitGroup
 	for i := range r.records {
+		if r.Requests[i].After > 0 {
+			continue // its arrival is another's end
+		}
 		if !wait.until(r.clock, r.records[i].Sched) {
-			r.drop(ctx, i)
+			r.dropAll(ctx, i)
 			continue
 		}
 		all.Add(1)
 		go func() {
 			defer all.Done()
-			r.arrival(ctx, i)
+			r.conversation(ctx, i, &all)
 		}()
 	}
 	all.Wait()
@@ -211,7 +215,7 @@ func (r *runner) openLoop(ctx context.Context, wait pacer) {
 // capped.
 func (r *runner) arrival(ctx context.Context, i int) {
 	due := r.records[i].Sched
-	if r.Arrivals.RateRPS == 0 {
+	if r.Arrivals.AtOnce() && r.Requests[i].After == 0 {
 		due = r.clock.Now() // all at once: there is no instant to be late for
 	}
 	if r.slots != nil {
@@ -220,13 +224,13 @@ func (r *runner) arrival(ctx context.Context, i int) {
 			r.waits[i] = max(0, freed-due)
 			due = max(due, freed)
 		case <-ctx.Done():
-			r.drop(ctx, i)
+			r.dropAll(ctx, i)
 			return
 		}
 		defer func() { r.slots <- r.clock.Now() }()
 	}
 	if ctx.Err() != nil { // both were ready: do not send what would be cancelled at once
-		r.drop(ctx, i)
+		r.dropAll(ctx, i)
 		return
 	}
 	r.send(ctx, i, due)
@@ -243,12 +247,9 @@ func (r *runner) closedLoop(ctx context.Context) {
 				if i >= len(r.records) {
 					return
 				}
-				if ctx.Err() != nil {
-					r.drop(ctx, i)
-					continue
+				if r.Requests[i].After == 0 {
+					r.turns(ctx, i)
 				}
-				r.records[i].Sched = r.clock.Now()
-				r.send(ctx, i, r.records[i].Sched)
 			}
 		})
 	}
@@ -271,14 +272,6 @@ func (r *runner) send(ctx context.Context, i int, due int64) {
 		r.failed.Add(1)
 	}
 	r.done.Add(1)
-}
-
-func (r *runner) drop(ctx context.Context, i int) {
-	rec := &r.records[i]
-	rec.Class, rec.Error = sample.ClassDropped, "not sent: the run was interrupted"
-	if why := context.Cause(ctx); why != context.Canceled {
-		rec.Error = "not sent: " + why.Error()
-	}
 }
 
 // duration is the time to the last result; without one, the time that passed.

@@ -51,7 +51,7 @@ func Warm(ctx context.Context, t Trial, n int) ([]sample.Record, error) {
 // disguise is a request of the same shape with another beginning: a prefix
 // cache compares from the first token on.
 func disguise(q workload.Request, i int) workload.Request {
-	q.Index = i
+	q.Index, q.After, q.Think = i, 0, 0
 	mark := fmt.Sprintf("warm-up %d: ", i)
 	switch {
 	case len(q.PromptTokens) > 0:
@@ -59,7 +59,7 @@ func disguise(q workload.Request, i int) workload.Request {
 		q.PromptTokens = slices.Concat(q.PromptTokens[half:], q.PromptTokens[:half])
 	case len(q.Messages) > 0:
 		q.Messages = append([]engine.Message(nil), q.Messages...)
-		q.Messages[0].Content = mark + q.Messages[0].Content
+		q.Messages[0] = q.Messages[0].WithPrefix(mark)
 	default:
 		q.Prompt = mark + q.Prompt
 	}

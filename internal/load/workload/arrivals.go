@@ -48,6 +48,9 @@ func (a Arrivals) Validate() error {
 	return nil
 }
 
+// AtOnce says that every arrival is due at the start: there is no rate.
+func (a Arrivals) AtOnce() bool { return a.Open() && !a.timed() && a.RateRPS == 0 }
+
 // Open says whether arrivals ignore completions.
 func (a Arrivals) Open() bool { return a.Kind != ArrivalClosed }
 
@@ -112,3 +115,6 @@ func gammaGap(r *rand.Rand, shape float64) float64 {
 		}
 	}
 }
+
+// timed says that the kind has instants of its own, whatever the rate.
+func (a Arrivals) timed() bool { return false }

@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strings"
+	"time"
 
 	"llmdyno/internal/engine"
 )
@@ -60,6 +61,15 @@ type Request struct {
 	OutputLen    int // wanted output tokens; 0 = left to the server
 	// Extra are further body fields; a row's own win over the workload's.
 	Extra map[string]any
+
+	// After is 1 + the index of the request whose end this one waits for, as the
+	// turns of a conversation do; 0 = it has an arrival of its own. Think is the
+	// time from that end to this one's arrival.
+	After int
+	Think time.Duration
+	// At is the instant of the request in the trace that it comes from, since the
+	// trace's first; 0 without one.
+	At time.Duration
 }
 
 // Requests makes the workload.
