@@ -1,0 +1,53 @@
+"""Compares package token with the reference libraries on any tokenizer.
+
+From the root of the repository, with tokenizers and sentencepiece installed:
+  python internal/load/token/testdata/gen/verify.py PATH/tokenizer.json PATH/tokenizer.model ...
+"""
+import base64, json, pathlib, subprocess, sys, tempfile
+
+from corpus import BYTES, NASTY, as_text, mixtures
+
+HERE = pathlib.Path(__file__).parent
+
+
+def ours(path, raws, *more):
+    with tempfile.TemporaryDirectory() as d:
+        f = pathlib.Path(d, "texts.json")
+        f.write_text(json.dumps([base64.b64encode(r).decode() for r in raws]))
+        out = subprocess.run(["go", "run", "./" + str((HERE / "check").resolve().relative_to(pathlib.Path.cwd())), str(path), str(f), *more],
+                             check=True, capture_output=True)
+    return json.loads(out.stdout)
+
+
+def reference(path):
+    if path.endswith(".json"):
+        import tokenizers
+        t = tokenizers.Tokenizer.from_file(path)
+        t.no_truncation(), t.no_padding()
+        return lambda s: (t.encode(s, add_special_tokens=False).ids, t.encode(s).ids,
+                          t.decode(t.encode(s, add_special_tokens=False).ids, skip_special_tokens=False))
+    import sentencepiece
+    p = sentencepiece.SentencePieceProcessor(model_file=path)
+    return lambda s: (p.encode(s), None, None)
+
+
+def main(paths, n=3000):
+    raws = [s.encode() for s in NASTY] + BYTES + [s.encode() for s in mixtures(n, 7)]
+    bad = False
+    for path in paths:
+        want = reference(path)
+        differ = {"ids": 0, "special": 0, "decoded": 0}
+        for raw, got in zip(raws, ours(path, raws)):
+            text = as_text(raw)
+            for key, expect in zip(differ, want(text)):
+                if expect is not None and got[key] != expect:
+                    differ[key] += 1
+                    if differ[key] <= 3:
+                        print(f"  {key} of {text!r}\n    want {expect!r}\n    got  {got[key]!r}")
+        print(f"{path}: {len(raws)} texts, differing: {differ}")
+        bad = bad or any(differ.values())
+    return bad
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
