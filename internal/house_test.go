@@ -52,7 +52,6 @@ var mayImport = map[string][]string{
 	"internal/load/stat":     {},
 	"internal/load/token":    {},
 	"internal/load/sample":   {},
-	"internal/load/token":    {},
 	"internal/launch":        {"internal/client", "internal/artifact", "internal/engine"},
 	// The client fills the record of a request, so it sees the leaf that holds it.
 	"internal/client":            {"internal/engine", "internal/load/sample"},
