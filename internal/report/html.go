@@ -119,7 +119,7 @@ type (
 		Classes                         []classData
 		Best                            []frameworkData
 		Cross, RunnersUp, Failed, Early tableData
-		NoCross                         string
+		NoCross, Undrawn                string
 		Plan                            tableData
 		Facts                           []Fact
 		Notes                           []string
@@ -191,7 +191,12 @@ func (b *pageBuilder) build() (pageData, error) {
 	for _, w := range head {
 		d.Notices = append(d.Notices, notification{noticeTitle(w), w.Message})
 	}
-	d.Warnings = append(rest, b.page.Warnings...)
+	d.Warnings = rest
+	for _, w := range b.page.Warnings {
+		if !isNotice(w) || len(b.c.Entries) == 0 { // the notices have said it
+			d.Warnings = append(d.Warnings, w)
+		}
+	}
 	if len(b.c.Entries) == 0 {
 		d.Empty = noRows
 	}
@@ -202,6 +207,9 @@ func (b *pageBuilder) build() (pageData, error) {
 		}
 		d.Classes = append(d.Classes, k)
 	}
+	if n := len(b.c.Classes); n > maxDrawnClasses {
+		d.Undrawn = fmt.Sprintf("Charts are drawn for the first %d of %d scenarios: compare fewer rows to see the others.", maxDrawnClasses, n)
+	}
 	d.Lead = b.lead()
 	b.sections(&d)
 	d.Notes = append(d.Notes, "Ranking: "+b.c.Rule, latencyNote+".")
@@ -210,6 +218,9 @@ func (b *pageBuilder) build() (pageData, error) {
 	}
 	return d, nil
 }
+
+// Drawn are the classes that have charts.
+func (d pageData) Drawn() []classData { return d.Classes[:min(len(d.Classes), maxDrawnClasses)] }
 
 // lead is the one sentence under the title.
 func (b *pageBuilder) lead() string {
@@ -248,10 +259,10 @@ func (b *pageBuilder) sections(d *pageData) {
 		cross = append(cross, b.crossEntries(k)...)
 	}
 	if len(cross) > 0 {
-		d.Cross = b.table("The best candidate of each engine, scenario by scenario", append([]column{colScenario, colPlace, colFramework, colCandidate, colVersus}, pageFigures...), cross)
+		d.Cross = b.table("The best candidate of each engine, scenario by scenario", append([]column{colScenario, colPlace, colFull, colVersus}, pageFigures...), cross)
 	}
 	if up := b.entries(b.c.RunnersUp()); len(up) > 0 {
-		d.RunnersUp = b.table("Candidates that passed and are not the best of their engine", append([]column{colScenario, colFramework, colCandidate, colRank, colVersus}, pageFigures...), up)
+		d.RunnersUp = b.table("Candidates that passed and are not the best of their engine", append([]column{colScenario, colFull, colRank, colVersus}, pageFigures...), up)
 	}
 	if failed := b.entries(b.c.Failed); len(failed) > 0 {
 		d.Failed = b.table("Candidates that failed or missed the SLA, with the reason", []column{colScenario, colFramework, colCandidate, colStatus, colSLA, colReason, colReqs, colTTFT, colTPOT}, failed)
@@ -281,6 +292,10 @@ func (b *pageBuilder) commands(entries []result.Entry) []commandData {
 
 // table renders columns for entries; candidates link to their command.
 func (b *pageBuilder) table(caption string, columns []column, entries []result.Entry) tableData {
+	if n := len(entries); n > maxTableRows {
+		entries = entries[:maxTableRows]
+		caption += fmt.Sprintf(" (the first %d of %d; the CSV has all)", maxTableRows, n)
+	}
 	g := b.fill(columns, entries)
 	t := tableData{Caption: caption}
 	for _, c := range g.columns {
@@ -297,7 +312,7 @@ func (b *pageBuilder) table(caption string, columns []column, entries []result.E
 		for j, text := range row {
 			cell := cellData{Text: text, Numeric: g.columns[j].numeric}
 			if g.columns[j].head == colCandidate.head {
-				if at := b.planned(entries[i]); at >= 0 {
+				if at := b.planned(entries[i]); at >= 0 && at < maxTableRows {
 					cell.Href = anchor(at)
 				}
 			}
@@ -330,6 +345,10 @@ func (b *pageBuilder) plan() tableData {
 	}
 	t := tableData{Caption: "Every candidate with its command and what became of it", Heads: []headData{{"candidate", false}, {"engine", false}, {"outcome", false}, {"command", false}}}
 	for i, p := range b.page.Plan {
+		if i == maxTableRows {
+			t.Caption += fmt.Sprintf(" (the first %d of %d)", maxTableRows, len(b.page.Plan))
+			break
+		}
 		t.Rows = append(t.Rows, rowData{Cells: []cellData{
 			{Text: p.ID, ID: anchor(i)}, {Text: p.Engine}, {Text: b.fate(i)}, {Text: or(p.Command, missing), Code: p.Command != ""},
 		}})
@@ -339,16 +358,19 @@ func (b *pageBuilder) plan() tableData {
 
 // fate is what became of a candidate, scenario by scenario.
 func (b *pageBuilder) fate(i int) string {
-	var parts []string
-	for _, k := range b.c.Classes {
-		for _, e := range b.c.Entries {
-			if e.Outcome != result.OutcomeSuperseded && b.c.Classes[e.Class].Key == k.Key && b.planned(e) == i {
-				parts = append(parts, b.label(e)+": "+fateWord(e))
-			}
+	var mine []result.Entry
+	for _, e := range b.c.Entries {
+		if e.Outcome != result.OutcomeSuperseded && b.planned(e) == i {
+			mine = append(mine, e)
 		}
 	}
-	if len(parts) == 0 {
+	slices.SortStableFunc(mine, func(x, y result.Entry) int { return x.Class - y.Class })
+	if len(mine) == 0 {
 		return "not tried"
+	}
+	parts := make([]string, len(mine))
+	for j, e := range mine {
+		parts[j] = b.label(e) + ": " + fateWord(e)
 	}
 	return strings.Join(parts, "; ")
 }
@@ -367,9 +389,29 @@ func fateWord(e result.Entry) string {
 	return e.Row.Status
 }
 
-// maxDrawn bounds the candidates of one class that are drawn and listed point
-// by point, so that the page stays small.
-const maxDrawn = 40
+// What bounds the page: candidates that are drawn in one class, classes that
+// are drawn, load points that are drawn and listed, rows of one table.
+const (
+	maxDrawn        = 40
+	maxDrawnClasses = 30
+	maxPoints       = 1500
+	maxTableRows    = 400
+)
+
+// perClass is how many candidates each class may draw.
+func (b *pageBuilder) perClass() int {
+	rows, points := 0, 0
+	for _, e := range b.c.Entries {
+		if e.Row.Status == result.StatusOK {
+			rows, points = rows+1, points+len(pointsOf(e.Row))
+		}
+	}
+	if rows == 0 {
+		return 0
+	}
+	classes := min(len(b.c.Classes), maxDrawnClasses)
+	return min(maxDrawn, max(4, maxPoints*rows/(points*classes)))
+}
 
 func (b *pageBuilder) class(i int) (classData, error) {
 	k := b.c.Classes[i]
@@ -382,6 +424,9 @@ func (b *pageBuilder) class(i int) (classData, error) {
 				d.Figures = append(d.Figures, Fact{c.head, text})
 			}
 		}
+	}
+	if i >= maxDrawnClasses {
+		return d, nil
 	}
 	drawn := b.drawn(i)
 	if n := b.measured(i); n > len(drawn) {
@@ -412,8 +457,9 @@ func (b *pageBuilder) measured(class int) int {
 // drawn are the measured entries of a class that fit, best first.
 func (b *pageBuilder) drawn(class int) []result.Entry {
 	var out []result.Entry
+	most := b.perClass()
 	for _, e := range b.c.Entries { // best first
-		if e.Class == class && e.Outcome != result.OutcomeSuperseded && e.Row.Status == result.StatusOK && len(out) < maxDrawn {
+		if e.Class == class && e.Outcome != result.OutcomeSuperseded && e.Row.Status == result.StatusOK && len(out) < most {
 			out = append(out, e)
 		}
 	}

@@ -312,7 +312,7 @@ const latencyNote = "TTFT, TPOT and E2E are p50 unless marked"
 // measurement of real hardware, and the other warnings.
 func (v view) notices() (head, rest []result.Warning) {
 	for _, w := range v.c.Warnings {
-		if w.Code == "simulated" || w.Code == "smoke" {
+		if isNotice(w) {
 			head = append(head, w)
 		} else {
 			rest = append(rest, w)
@@ -320,6 +320,8 @@ func (v view) notices() (head, rest []result.Warning) {
 	}
 	return head, rest
 }
+
+func isNotice(w result.Warning) bool { return w.Code == "simulated" || w.Code == "smoke" }
 
 // noticeTitle shouts what a head notice is about.
 func noticeTitle(w result.Warning) string {

@@ -135,6 +135,8 @@ func (k ClassKey) rateWords() string {
 		return "highest offered rate within the SLA"
 	case k.Arrivals == "closed":
 		return "closed loop"
+	case k.RequestRate == wordNone && k.Arrivals == "open":
+		return "all at once"
 	case k.RequestRate == wordNone:
 		return "no rate limit"
 	}
@@ -161,28 +163,50 @@ func (k ClassKey) gpuWords() string {
 	return "GPU " + strings.ToUpper(k.GPUModel)
 }
 
+// labelParts are what may set classes of one scenario apart, in the order in
+// which a label names them.
+var labelParts = []struct {
+	of    func(ClassKey) string // equal where the classes do not differ
+	words func(ClassKey) string
+}{
+	{func(k ClassKey) string { return k.Model }, func(k ClassKey) string { return cmp.Or(k.Model, "model not told") }},
+	{func(k ClassKey) string { return k.InputLen + "/" + k.OutputLen }, func(k ClassKey) string {
+		return cmp.Or(k.InputLen, "?") + " in/" + cmp.Or(k.OutputLen, "?") + " out"
+	}},
+	{func(k ClassKey) string { return k.RequestRate + "/" + k.Arrivals }, ClassKey.rateWords},
+	{func(k ClassKey) string { return k.Concurrency }, ClassKey.capWords},
+	{func(k ClassKey) string { return k.GPUModel }, ClassKey.gpuWords},
+	{func(k ClassKey) string { return fmt.Sprint(k.Simulated) }, func(k ClassKey) string { return pick(k.Simulated, "simulated", "measured") }},
+	{func(k ClassKey) string { return fmt.Sprint(k.Smoke) }, func(k ClassKey) string { return pick(k.Smoke, "smoke", "full") }},
+}
+
 // label names each class by its scenario and, where that is not enough, by what
-// sets it apart from the others.
+// sets it apart from the others of that scenario.
 func label(classes []Class) {
-	for i := range classes {
-		k := classes[i].Key
-		parts := []string{k.Scenario}
-		differs := func(of func(ClassKey) string) bool {
-			return slices.ContainsFunc(classes, func(o Class) bool { return o.Key.Scenario == k.Scenario && of(o.Key) != of(k) })
-		}
-		add := func(of func(ClassKey) string, words string) {
-			if differs(of) {
-				parts = append(parts, words)
+	type place struct {
+		scenario string
+		part     int
+	}
+	first, differs := map[place]string{}, map[place]bool{}
+	for _, c := range classes {
+		for i, part := range labelParts {
+			at, v := place{c.Key.Scenario, i}, part.of(c.Key)
+			if before, seen := first[at]; !seen {
+				first[at] = v
+			} else if before != v {
+				differs[at] = true
 			}
 		}
-		add(func(k ClassKey) string { return k.Model }, cmp.Or(k.Model, "model not told"))
-		add(func(k ClassKey) string { return k.InputLen + "/" + k.OutputLen }, cmp.Or(k.InputLen, "?")+" in/"+cmp.Or(k.OutputLen, "?")+" out")
-		add(func(k ClassKey) string { return k.RequestRate + k.Arrivals }, k.rateWords())
-		add(func(k ClassKey) string { return k.Concurrency }, k.capWords())
-		add(func(k ClassKey) string { return k.GPUModel }, k.gpuWords())
-		add(func(k ClassKey) string { return fmt.Sprint(k.Simulated) }, pick(k.Simulated, "simulated", "measured"))
-		add(func(k ClassKey) string { return fmt.Sprint(k.Smoke) }, pick(k.Smoke, "smoke", "full"))
-		classes[i].Label = strings.Join(parts, ", ")
+	}
+	for i := range classes {
+		k := classes[i].Key
+		words := []string{k.Scenario}
+		for j, part := range labelParts {
+			if differs[place{k.Scenario, j}] {
+				words = append(words, part.words(k))
+			}
+		}
+		classes[i].Label = strings.Join(words, ", ")
 	}
 }
 

@@ -3,6 +3,7 @@ package result
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 )
@@ -191,7 +192,7 @@ func Compare(rows []Row, o Options) Comparison {
 	c := Comparison{SchemaVersion: SchemaVersion, NoiseBand: b.band, Rule: b.rule(), Entries: b.entries, Classes: b.classes}
 	b.failed(&c)
 	for i := range c.Classes {
-		b.rank(&c.Classes[i])
+		b.rank(i)
 		c.Classes[i].Verdict = b.verdict(c.Classes[i])
 	}
 	c.Warnings = b.allWarnings(&c)
@@ -202,18 +203,21 @@ func Compare(rows []Row, o Options) Comparison {
 type comparer struct {
 	band    float64
 	entries []Entry
+	keys    []ClassKey // of each entry's row
 	classes []Class
+	members [][]int // of each class: indexes of its entries, best first
 }
 
 // judge makes the entries with a fresh verdict each.
 func (b *comparer) judge(rows []Row) {
-	b.entries = make([]Entry, len(rows))
+	b.entries, b.keys = make([]Entry, len(rows)), make([]ClassKey, len(rows))
 	for i, r := range rows {
 		e := &b.entries[i]
 		r.Workload.Scenario = cmp.Or(strings.ToLower(strings.TrimSpace(r.Workload.Scenario)), r.Workload.Kind, "default")
 		r.Warnings = slices.Clone(r.Warnings)
 		*e = Entry{Row: r, Name: nameOf(r), SupersededBy: -1, PerGPU: perGPU(r), Spread: spreadOf(r)}
 		b.outcome(e)
+		b.keys[i] = keyOf(r)
 	}
 }
 
@@ -344,7 +348,7 @@ func (b *comparer) supersedeIn(group []int) {
 	})
 	for n, i := range group {
 		for _, later := range slices.Backward(group[n+1:]) {
-			if sameAttempt(b.entries[i].Row, b.entries[later].Row) {
+			if b.sameAttempt(i, later) {
 				b.entries[i].Outcome, b.entries[i].SupersededBy = OutcomeSuperseded, later
 				b.entries[i].Rank = 0
 				break
@@ -354,16 +358,20 @@ func (b *comparer) supersedeIn(group []int) {
 }
 
 // sameAttempt says whether nothing that both rows tell sets them apart.
-func sameAttempt(a, b Row) bool {
+func (b *comparer) sameAttempt(i, later int) bool {
+	x, y := &b.entries[i].Row, &b.entries[later].Row
+	if !b.keys[i].compatible(b.keys[later], x.Status != StatusOK || y.Status != StatusOK) {
+		return false
+	}
 	for _, pair := range [][2]string{
-		{a.ServerCommand, b.ServerCommand}, {a.FrameworkVersion, b.FrameworkVersion}, {a.FrameworkCommit, b.FrameworkCommit},
-		{a.Image, b.Image}, {a.Hardware.Driver, b.Hardware.Driver}, {a.Hardware.Host, b.Hardware.Host},
+		{x.ServerCommand, y.ServerCommand}, {x.FrameworkVersion, y.FrameworkVersion}, {x.FrameworkCommit, y.FrameworkCommit},
+		{x.Image, y.Image}, {x.Hardware.Driver, y.Hardware.Driver}, {x.Hardware.Host, y.Hardware.Host},
 	} {
 		if pair[0] != "" && pair[1] != "" && pair[0] != pair[1] {
 			return false
 		}
 	}
-	return keyOf(a).compatible(keyOf(b), a.Status != StatusOK || b.Status != StatusOK)
+	return true
 }
 
 // order sorts the entries by upstream's rule and carries the links over.
@@ -374,11 +382,11 @@ func (b *comparer) order() {
 	}
 	slices.SortStableFunc(perm, func(i, j int) int { return strict(&b.entries[i], &b.entries[j]) })
 	place := make([]int, len(perm))
-	sorted := make([]Entry, len(perm))
+	sorted, keys := make([]Entry, len(perm)), make([]ClassKey, len(perm))
 	for at, i := range perm {
-		place[i], sorted[at] = at, b.entries[i]
+		place[i], sorted[at], keys[at] = at, b.entries[i], b.keys[i]
 	}
-	b.entries = sorted
+	b.entries, b.keys = sorted, keys
 	for i := range b.entries {
 		if later := b.entries[i].SupersededBy; later >= 0 {
 			b.entries[i].SupersededBy = place[later]
@@ -407,34 +415,34 @@ func (b *comparer) names() {
 // classify puts every entry into a class. A row that did not run may lack
 // conditions: it joins the first class that it does not contradict.
 func (b *comparer) classify() {
-	var keys []ClassKey
-	for _, e := range b.entries {
-		if k := keyOf(e.Row); e.Row.Status == StatusOK && !slices.Contains(keys, k) {
-			keys = append(keys, k)
+	ran := map[ClassKey]bool{}
+	for i, e := range b.entries {
+		if e.Row.Status == StatusOK {
+			ran[b.keys[i]] = true
 		}
 	}
-	slices.SortFunc(keys, ClassKey.compare)
-	var late []ClassKey
-	home := make([]ClassKey, len(b.entries))
-	for i, e := range b.entries {
-		home[i] = keyOf(e.Row)
-		if slices.Contains(keys, home[i]) {
+	keys := slices.SortedFunc(maps.Keys(ran), ClassKey.compare)
+	home, known := slices.Clone(b.keys), maps.Clone(ran)
+	for i, k := range home {
+		if ran[k] {
 			continue
 		}
-		if at := slices.IndexFunc(keys, func(k ClassKey) bool { return k.compatible(home[i], true) }); at >= 0 {
+		if at := slices.IndexFunc(keys, func(o ClassKey) bool { return o.compatible(k, true) }); at >= 0 {
 			home[i] = keys[at]
-		} else if !slices.Contains(late, home[i]) {
-			late = append(late, home[i])
 		}
+		known[home[i]] = true
 	}
-	keys = append(keys, late...)
-	slices.SortFunc(keys, ClassKey.compare)
-	for _, k := range keys {
+	place := map[ClassKey]int{}
+	for i, k := range slices.SortedFunc(maps.Keys(known), ClassKey.compare) {
+		place[k] = i
 		b.classes = append(b.classes, Class{Key: k, Conditions: k.conditions(), Frameworks: []FrameworkRanking{}, Tied: []int{}, Failed: []int{}})
 	}
 	label(b.classes)
+	b.members = make([][]int, len(b.classes))
 	for i := range b.entries {
-		b.entries[i].Class = slices.Index(keys, home[i])
+		at := place[home[i]]
+		b.entries[i].Class = at
+		b.members[at] = append(b.members[at], i)
 	}
 	for i := range b.classes {
 		b.classes[i].SLA = b.sharedLimits(i)
@@ -445,9 +453,9 @@ func (b *comparer) classify() {
 // same.
 func (b *comparer) sharedLimits(class int) string {
 	var first *Row
-	for i := range b.entries {
+	for _, i := range b.members[class] {
 		r := &b.entries[i].Row
-		if b.entries[i].Class != class || b.entries[i].Outcome == OutcomeSuperseded {
+		if b.entries[i].Outcome == OutcomeSuperseded {
 			continue
 		}
 		if first == nil {

@@ -109,10 +109,11 @@ func (b *comparer) rule() string {
 }
 
 // rank fills the places of one class.
-func (b *comparer) rank(k *Class) {
+func (b *comparer) rank(class int) {
+	k := &b.classes[class]
 	var passing []int
-	for i, e := range b.entries {
-		if e.Outcome == OutcomePassed && b.classes[e.Class].Key == k.Key {
+	for _, i := range b.members[class] {
+		if b.entries[i].Outcome == OutcomePassed {
 			passing = append(passing, i)
 		}
 	}

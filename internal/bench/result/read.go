@@ -17,7 +17,7 @@ import (
 const (
 	maxLine = 8 << 20
 	maxFile = 1 << 30
-	maxRows = 200_000
+	maxRows = 50_000
 )
 
 // Problem is something in a file of rows that could not be taken as it stands.

@@ -2,6 +2,7 @@ package result
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 )
@@ -19,8 +20,8 @@ func (b *comparer) allWarnings(c *Comparison) []Warning {
 		warn("smoke", "%s a flow check (smoke): few requests, shortened lengths; it shows that the flow works and is never a performance result", ofRows(c.Smoke, len(c.Entries)))
 	}
 	out = append(out, b.classWarnings(c)...)
-	for _, k := range c.Classes {
-		out = append(out, b.residues(k)...)
+	for i := range c.Classes {
+		out = append(out, b.residues(i)...)
 	}
 	out = append(out, b.rowWarnings(c)...)
 	return out
@@ -41,20 +42,13 @@ func ofRows(n, all int) string {
 // classWarnings says which rows look alike and are not ranked together.
 func (b *comparer) classWarnings(c *Comparison) []Warning {
 	var out []Warning
-	var seen []string
+	alike := map[string][]ClassKey{}
 	for _, k := range c.Classes {
-		if slices.Contains(seen, k.Key.Scenario) {
-			continue
-		}
-		seen = append(seen, k.Key.Scenario)
-		var alike []ClassKey
-		for _, o := range c.Classes {
-			if o.Key.Scenario == k.Key.Scenario {
-				alike = append(alike, o.Key)
-			}
-		}
-		if len(alike) > 1 {
-			out = append(out, Warning{"not-comparable", fmt.Sprintf("scenario %s has %d classes of rows that are not ranked against each other: they differ in %s", k.Key.Scenario, len(alike), strings.Join(differing(alike), ", "))})
+		alike[k.Key.Scenario] = append(alike[k.Key.Scenario], k.Key)
+	}
+	for _, scenario := range slices.Sorted(maps.Keys(alike)) {
+		if keys := alike[scenario]; len(keys) > 1 {
+			out = append(out, Warning{"not-comparable", fmt.Sprintf("scenario %s has %d classes of rows that are not ranked against each other: they differ in %s", scenario, len(keys), strings.Join(differing(keys), ", "))})
 		}
 	}
 	return out
@@ -70,12 +64,11 @@ func differing(keys []ClassKey) []string {
 			if v == "" {
 				v = "not told"
 			}
-			if !slices.Contains(values, v) {
-				values = append(values, v)
-			}
+			values = append(values, v)
 		}
-		if len(values) > 1 {
-			out = append(out, fmt.Sprintf("%s (%s)", field.name, strings.Join(values, ", ")))
+		slices.SortFunc(values, compareNatural)
+		if values = slices.Compact(values); len(values) > 1 {
+			out = append(out, fmt.Sprintf("%s (%s)", field.name, few(values, ", ")))
 		}
 	}
 	return out
@@ -124,14 +117,16 @@ func limitsText(r Row) string {
 	return strings.Join(parts, ", ")
 }
 
-func (b *comparer) residues(k Class) []Warning {
+func (b *comparer) residues(class int) []Warning {
 	var out []Warning
+	k := b.classes[class]
 	for _, res := range residues {
 		groups := map[string][]string{} // engine, or "" → values in order
 		var names []string
-		for _, e := range b.entries {
+		for _, i := range b.members[class] {
+			e := &b.entries[i]
 			v := res.of(e.Row)
-			if v == "" || b.classes[e.Class].Key != k.Key || e.Outcome == OutcomeSuperseded || e.Outcome == OutcomeFailed {
+			if v == "" || e.Outcome == OutcomeSuperseded || e.Outcome == OutcomeFailed {
 				continue
 			}
 			group := ""
@@ -157,16 +152,11 @@ func (b *comparer) residues(k Class) []Warning {
 }
 
 func residueText(k Class, res residue, group string, values []string) string {
-	const most = 5
-	shown := values
-	if len(shown) > most {
-		shown = append(slices.Clone(shown[:most]), fmt.Sprintf("%d more", len(values)-most))
-	}
 	what := res.title
 	if group != "" {
 		what += " of " + group
 	}
-	text := fmt.Sprintf("%s: rows differ in %s (%s)", k.Label, what, strings.Join(shown, " | "))
+	text := fmt.Sprintf("%s: rows differ in %s (%s)", k.Label, what, few(values, " | "))
 	switch res.code {
 	case "mixed-gpus":
 		return text + ": the ranking is by total throughput; see the figures per GPU"
@@ -174,6 +164,15 @@ func residueText(k Class, res residue, group string, values []string) string {
 		return text + ": each row is judged by its own limits"
 	}
 	return text + ": the difference may come from it"
+}
+
+// few lists a few of the values.
+func few(values []string, sep string) string {
+	const most = 5
+	if more := len(values) - most; more > 0 {
+		values = append(slices.Clone(values[:most]), fmt.Sprintf("%d more", more))
+	}
+	return strings.Join(values, sep)
 }
 
 // samplesNeeded is how many samples a two-sided distribution-free 95 % interval
