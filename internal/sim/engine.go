@@ -4,11 +4,9 @@ import (
 	"context"
 	"io"
 	"io/fs"
-	"maps"
 	"net"
 	"net/http"
 	"os"
-	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -427,15 +425,6 @@ func (e *Engine) state(d *Data, asker string) {
 		d.PromptThroughput = float64(t.prefillComputed-last.prompts) / dt
 	}
 	e.rates[asker] = rate{now, t.generated, t.prefillComputed}
-}
-
-// Knobs are the resolved settings, for a person.
-func (e *Engine) Knobs() []string {
-	out := make([]string, 0, len(e.inv.knobs))
-	for _, k := range slices.Sorted(maps.Keys(e.inv.knobs)) {
-		out = append(out, k+"="+e.inv.knobs[k])
-	}
-	return out
 }
 
 var _ http.Handler = (*Engine)(nil)

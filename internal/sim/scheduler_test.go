@@ -306,6 +306,23 @@ func TestRooflineBounds(t *testing.T) {
 	}
 }
 
+// A tiny model file on CPU threads has the speed that was measured on a real one.
+func TestTinyModelOnCPU(t *testing.T) {
+	file := t.TempDir() + "/tiny.gguf"
+	if err := os.WriteFile(file, []byte("x"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	d := deployed(t, "h100", "plain serve "+file+" --threads 1")
+	for n, want := range map[int]time.Duration{1: 600 * time.Microsecond, 2: 1300 * time.Microsecond, 4: 3200 * time.Microsecond, 8: 5700 * time.Microsecond} {
+		if got := stepTime(d, n, 100); got < want*6/10 || got > want*2 {
+			t.Errorf("%d sequences: a token takes %v, measured %v", n, got, want)
+		}
+	}
+	if got, want := prefillTime(d, 512), 512*time.Second/3795; got < want*6/10 || got > want*2 {
+		t.Errorf("a prompt of 512 tokens takes %v, measured %v", got, want)
+	}
+}
+
 func TestMemoryAtStart(t *testing.T) {
 	for _, c := range []struct {
 		name, gpu, argv string
