@@ -83,6 +83,9 @@ not be read or an output could not be written.`,
 func (a *app) compare(r compareRequest) error {
 	rows, problems, err := a.readRows(r.inputs)
 	a.tell(problems)
+	if err == nil {
+		rows, err = hidden(rows, a.redactor, a.engines)
+	}
 	if err == nil && len(rows) == 0 {
 		err = failf(ExitFailed, "give results.jsonl of a run that got as far as its first candidate", "no row could be read from %s", listed(r.inputs))
 	}

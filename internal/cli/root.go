@@ -100,7 +100,7 @@ func newRoot(a *app) *cobra.Command {
 It launches ` + titles(a.engines) + ` with the flags under test, or a simulated engine
 where there is no GPU, drives it over HTTP and names the best deployment command
 within an SLA, with everything that was tried.`,
-		Example: `  llmdyno bench run cookbook:qwen3-32b --simulate --smoke
+		Example: `  llmdyno bench run cookbook:qwen3-coder-next --simulate --smoke
   llmdyno bench validate my-model.yaml
   llmdyno doctor`,
 		SilenceErrors: true,
@@ -140,6 +140,7 @@ func noSubcommand(c *cobra.Command, args []string) error {
 		return nil
 	}
 	hint := fmt.Sprintf("see: %s --help", c.CommandPath())
+	c.SuggestionsMinimumDistance = 2 // edits, as cobra's own suggestions
 	if near := c.SuggestionsFor(args[0]); len(near) > 0 {
 		hint = fmt.Sprintf("did you mean: %s %s", c.CommandPath(), near[0])
 	}

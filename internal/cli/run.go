@@ -334,17 +334,21 @@ func simulated(self string, p *run.Plan, id engine.ID, argv []string) []string {
 
 // writeRunReports writes report.md, report.html and results.csv into the folder.
 func (a *app) writeRunReports(folder *artifact.Run, p *run.Plan, rows []result.Row, took time.Duration) error {
+	rows, err := hidden(rows, a.redactor, a.engines)
+	if err != nil {
+		return err
+	}
 	c := result.Compare(rows, result.Options{})
 	page := report.PageOf(c)
 	page.Title = "Benchmark of " + p.Model
 	page.Plan = nil
 	for _, x := range p.Candidates {
-		page.Plan = append(page.Plan, report.Planned{Engine: string(x.Engine), ID: x.ID, Command: x.Command})
+		page.Plan = append(page.Plan, report.Planned{Engine: string(x.Engine), ID: x.ID, Command: a.redactor.String(x.Command)})
 	}
 	for _, w := range p.Warnings {
 		page.Warnings = append(page.Warnings, result.Warning{Code: w.Code, Message: w.Message})
 	}
-	page.Facts = append(page.Facts, report.Fact{Name: "Duration", Value: took.Round(time.Second).String()}, report.Fact{Name: "Command", Value: p.Command})
+	page.Facts = append(page.Facts, report.Fact{Name: "Duration", Value: took.Round(time.Second).String()}, report.Fact{Name: "Command", Value: a.redactor.String(p.Command)})
 	for _, f := range []struct {
 		name   string
 		render func(*bytes.Buffer) error
@@ -388,7 +392,11 @@ func (a *app) endRun(r runRequest, res run.Result, err error) error {
 	case err != nil:
 		return a.failRun(r, res, err)
 	}
-	c := result.Compare(res.Rows, result.Options{})
+	rows, err := hidden(res.Rows, a.redactor, a.engines)
+	if err != nil {
+		return a.failRun(r, res, err)
+	}
+	c := result.Compare(rows, result.Options{})
 	if err := a.showRun(r, res, c); err != nil {
 		return err
 	}

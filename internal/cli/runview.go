@@ -103,7 +103,7 @@ func (m runModel) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 		msg.Line = ""
 		m.status = msg
 		if line != "" {
-			return m, tea.Println(m.clip(m.hide(line)))
+			return m, tea.Println(m.wrap(m.hide(line)))
 		}
 	}
 	return m, nil
@@ -113,7 +113,7 @@ func (m runModel) View() tea.View {
 	if m.status.Over {
 		return tea.NewView("")
 	}
-	return tea.NewView(m.hide(m.text()))
+	return tea.NewView(m.text())
 }
 
 func (m runModel) text() string {
@@ -143,11 +143,21 @@ func (m runModel) bar() string {
 	return "[" + strings.Repeat("=", full) + strings.Repeat(" ", barWidth-full) + "]"
 }
 
+// clip hides secrets and cuts at the width of the terminal.
 func (m runModel) clip(s string) string {
+	s = m.hide(s)
 	if m.width <= 0 {
 		return s
 	}
 	return lipgloss.NewStyle().MaxWidth(m.width).Inline(true).Render(s)
+}
+
+// wrap breaks a line that is worth reading whole.
+func (m runModel) wrap(s string) string {
+	if m.width <= 0 {
+		return s
+	}
+	return lipgloss.Wrap(s, m.width, " ")
 }
 
 func (m runModel) style(s, colour string) string {

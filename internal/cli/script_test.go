@@ -24,7 +24,7 @@ func llmdyno() {
 }
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"llmdyno": llmdyno})
+	testscript.Main(m, map[string]func(){"llmdyno": llmdyno, "llama-server": leakyServer})
 }
 
 // Every script under testdata/script is one subject: help, wrong input, output
