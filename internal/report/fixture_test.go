@@ -143,6 +143,11 @@ func broken() []result.Row {
 		rows = append(rows, r)
 		rows = append(rows, late.row(s.name, s.in, s.out, 1))
 	}
+	for i := range 3 {
+		r := machine{framework: "tokenspeed", version: "0.1.2", index: i + 1, flags: "--tensor-parallel-size 4 --max-num-seqs 64", gpus: 4}.base("chat", 1000, 1000)
+		r.Status, r.FailureReason = result.StatusSkipped, "no candidate of this engine became ready"
+		rows = append(rows, r)
+	}
 	first := machine{framework: "vllm", version: "0.26.0", index: 1, flags: "--tensor-parallel-size 4 --gpu-memory-utilization 0.92 --max-num-batched-tokens 16384", gpus: 4}.base("chat", 1000, 1000)
 	first.Status, first.FailureReason, first.MeasuredAt = result.StatusFailed, "port 8000 is in use", "2026-11-24T20:31:00Z"
 	return append(rows, first)

@@ -169,6 +169,9 @@ func (t *terminal) failed() {
 	}
 	t.title(titleFailed)
 	for _, e := range t.entries(t.c.Failed) {
+		if e.Row.Status == result.StatusSkipped {
+			continue
+		}
 		what := e.Row.Status
 		if what == result.StatusOK {
 			what = "SLA missed"
@@ -176,6 +179,28 @@ func (t *terminal) failed() {
 		t.line(fmt.Sprintf("%s  %s, %s", t.paint(bad, what), clean(fullName(e)), clean(t.label(e))))
 		t.para("", "  ", "  ", e.Reason)
 		t.command("", e.Row.ServerCommand)
+	}
+	t.skipped()
+}
+
+// skipped names together what was not tried for one reason: there can be many.
+func (t *terminal) skipped() {
+	names := map[string][]string{}
+	var order []string
+	for _, e := range t.entries(t.c.Failed) {
+		if e.Row.Status != result.StatusSkipped {
+			continue
+		}
+		key := t.label(e) + "\x00" + e.Reason
+		if names[key] == nil {
+			order = append(order, key)
+		}
+		names[key] = append(names[key], fullName(e))
+	}
+	for _, key := range order {
+		class, reason, _ := strings.Cut(key, "\x00")
+		t.para(bad, "", "  ", fmt.Sprintf("skipped  %s: %s", class, strings.Join(names[key], ", ")))
+		t.para("", "  ", "  ", reason)
 	}
 }
 
