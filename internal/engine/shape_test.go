@@ -1,0 +1,124 @@
+package engine
+
+import (
+	"fmt"
+	"testing"
+)
+
+// matchesLikeDecode demands of a match what Decode says of the same event.
+func matchesLikeDecode(t *testing.T, s *Shape, data []byte) (matched bool) {
+	t.Helper()
+	n, ok := s.Match(data)
+	if !ok {
+		return false
+	}
+	var d Delta
+	if err := DecodeOpenAI(data, &d); err != nil {
+		t.Fatalf("%s matches, but: %v", data, err)
+	}
+	if got := len(d.Text) + len(d.Reasoning) + len(d.ToolArgs); got != n {
+		t.Fatalf("%s: %d bytes of text, %d decoded", data, n, got)
+	}
+	d.Text, d.Reasoning, d.ToolArgs = "", "", ""
+	if d != *s.Like() {
+		t.Fatalf("%s: like %+v, decoded %+v", data, *s.Like(), d)
+	}
+	return true
+}
+
+func learn(t *testing.T, data string) *Shape {
+	t.Helper()
+	var d Delta
+	s := new(Shape)
+	if err := DecodeOpenAI([]byte(data), &d); err == nil {
+		s.Learn([]byte(data), &d, DecodeOpenAI)
+	}
+	return s
+}
+
+func TestShape(t *testing.T) {
+	const (
+		completion = `{"id":"a","created":17,"model":"m","choices":[{"index":0,"text":"%s","logprobs":null,"finish_reason":null}],"usage":null}`
+		chat       = `{"id":"a","choices":[{"index":0,"delta":{"content":"%s"},"finish_reason":null}]}`
+		reasoning  = `{"choices":[{"delta":{"content":null,"reasoning_content":"%s"}}]}`
+		tool       = `{"choices":[{"delta":{"tool_calls":[{"index":0,"function":{"arguments":"%s"}}]}}]}`
+		late       = `{"text":"a","choices":[{"text":"%s"}],"model":"a"}`
+	)
+	for _, shape := range []string{completion, chat, reasoning, tool, late} {
+		s := learn(t, fmt.Sprintf(shape, "a"))
+		for _, text := range []string{"", "b", " token", `\n`, `\"`, `\\`, "日本", "é\\n", `a\\`} {
+			if !matchesLikeDecode(t, s, fmt.Appendf(nil, shape, text)) {
+				t.Errorf("%s with %q: no match", shape, text)
+			}
+		}
+		for _, text := range []string{"\"", `\u00e9`, `\`, `\x`, "\n", "\xff", `","finish_reason":"stop`, `"},"x":"`} {
+			if matchesLikeDecode(t, s, fmt.Appendf(nil, shape, text)) {
+				t.Errorf("%s with %q: matched", shape, text)
+			}
+		}
+	}
+	for _, other := range []string{
+		``, `[]`, `{}`, `{"error":"a"}`, `{"choices":[]}`, `{"choices":[{"text":""}]}`, `{"choices":[{"text":"a","finish_reason":"stop"}]}`,
+		`{"choices":[{"text":"a"}],"usage":{"prompt_tokens":1,"completion_tokens":1}}`, `{"choices":[{"text":"a"},{"text":"b"}]}`,
+		`{"choices":[{"text":"\n"}]}`,
+	} {
+		if s := learn(t, other); s.before != 0 {
+			t.Errorf("%s was learned", other)
+		}
+	}
+}
+
+// A stream whose every event is new costs few attempts to learn it.
+func TestShapeGivesUp(t *testing.T) {
+	s, decoded := new(Shape), 0
+	decode := func(data []byte, d *Delta) error { decoded++; return DecodeOpenAI(data, d) }
+	for i := range 10_000 {
+		data := fmt.Appendf(nil, `{"id":%d,"choices":[{"text":"a"}]}`, i)
+		if _, ok := s.Match(data); ok {
+			t.Fatal("matched another id")
+		}
+		var d Delta
+		if err := DecodeOpenAI(data, &d); err != nil {
+			t.Fatal(err)
+		}
+		s.Learn(data, &d, decode)
+	}
+	if decoded > 30 {
+		t.Errorf("%d decodings for nothing", decoded)
+	}
+}
+
+func FuzzShape(f *testing.F) {
+	f.Add([]byte(`{"id":"a","choices":[{"text":"a"}]}`), []byte(`{"id":"a","choices":[{"text":"b"}]}`), []byte("b"))
+	f.Add([]byte(`{"choices":[{"delta":{"content":"a"}}],"id":"a"}`), []byte(`{}`), []byte(`","finish_reason":"x`))
+	f.Add([]byte(`{"text":"a","choices":[{"text":"a","text":"a"}]}`), []byte(`x`), []byte("\xff\\u0041"))
+	f.Fuzz(func(t *testing.T, first, second, text []byte) {
+		s := learn(t, string(first))
+		matchesLikeDecode(t, s, first)
+		matchesLikeDecode(t, s, second)
+		if s.before > 0 {
+			matchesLikeDecode(t, s, append(append(append([]byte(nil), s.known[:s.before]...), text...), s.known[s.before:]...))
+		}
+	})
+}
+
+func BenchmarkShape(b *testing.B) {
+	event := []byte(`{"id":"chatcmpl-0123456789abcdef0123456789abcdef","object":"chat.completion.chunk","created":1800000000,"model":"m","choices":[{"index":0,"delta":{"content":" token"},"logprobs":null,"finish_reason":null}],"usage":null}`)
+	var d Delta
+	b.Run("decode", func(b *testing.B) {
+		for b.Loop() {
+			if err := DecodeOpenAI(event, &d); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("match", func(b *testing.B) {
+		var s Shape
+		s.Learn(event, &d, DecodeOpenAI)
+		for b.Loop() {
+			if _, ok := s.Match(event); !ok {
+				b.Fatal("no match")
+			}
+		}
+	})
+}
