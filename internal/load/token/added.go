@@ -124,4 +124,4 @@ func (a *addedTokens) bounds(id int32, text string, start, end, done int) (int, 
 	return start, end, true
 }
 
-var wordSet = newRuneSet(wordRanges)
+var wordSet = newRuneSet(rustWordRanges)

@@ -281,13 +281,15 @@ func (t *Tokenizer) addTokens(added []addedToken, vocab map[string]int32) error 
 			if a.ID < 0 || a.ID >= MaxVocab {
 				return fmt.Errorf("added token %q has the id %d; expected 0 to %d", a.Content, a.ID, MaxVocab-1)
 			}
-			if err := t.setToken(int32(a.ID), a.Content); err != nil {
-				return err
-			}
+			shown := a.Content
 			if isTrue(a.Normalized, !a.Special) {
+				shown = t.spelled(shown)
 				normal = append(normal, a)
 			} else {
 				plain = append(plain, a)
+			}
+			if err := t.setToken(int32(a.ID), shown); err != nil {
+				return err
 			}
 		}
 	}
@@ -295,11 +297,15 @@ func (t *Tokenizer) addTokens(added []addedToken, vocab map[string]int32) error 
 		t.added = newAddedTokens(plain, func(s string) string { return s })
 	}
 	if len(normal) > 0 {
-		spell := t.normalize
-		if spell == nil {
-			spell = func(s string) string { return s }
-		}
-		t.normalized = newAddedTokens(normal, spell)
+		t.normalized = newAddedTokens(normal, t.spelled)
 	}
 	return nil
+}
+
+// spelled is a text as the normalizer leaves it.
+func (t *Tokenizer) spelled(s string) string {
+	if t.normalize == nil {
+		return s
+	}
+	return t.normalize(s)
 }

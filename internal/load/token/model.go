@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"strconv"
+	"strings"
 )
 
 // readModel builds the model and returns its vocabulary.
@@ -155,14 +157,62 @@ type scored struct {
 }
 
 func (s *scored) UnmarshalJSON(raw []byte) error {
-	pair := []any{&s.token, &s.score}
+	var number json.Number
+	pair := []any{&s.token, &number}
 	if err := json.Unmarshal(raw, &pair); err != nil {
 		return err
 	}
 	if len(pair) != 2 {
 		return errors.New("expected [token, score]")
 	}
-	return nil
+	var err error
+	s.score, err = serdeFloat(string(number))
+	return err
+}
+
+// serdeFloat reads a number as the reference's JSON reader does (serde_json
+// without float_roundtrip): all digits as one integer, rounded, then divided or
+// multiplied by a power of ten, rounded again. That may be one unit in the last
+// place off, and between splits of equal score that unit decides.
+func serdeFloat(s string) (float64, error) {
+	text, negative := strings.CutPrefix(s, "-")
+	mantissa, expText, _ := strings.Cut(strings.ToLower(text), "e")
+	exp := 0
+	if expText != "" {
+		var err error
+		if exp, err = strconv.Atoi(expText); err != nil {
+			return 0, fmt.Errorf("score %q: %w", s, err)
+		}
+	}
+	whole, fraction, _ := strings.Cut(mantissa, ".")
+	digits := uint64(0)
+	for i := range len(whole) + len(fraction) {
+		d := (whole + fraction)[i] - '0'
+		if d > 9 {
+			return 0, fmt.Errorf("score %q: expected a number", s)
+		}
+		if digits > (math.MaxUint64-uint64(d))/10 {
+			exp += max(len(whole)-i, 0)
+			break
+		}
+		digits = digits*10 + uint64(d)
+		if i >= len(whole) {
+			exp--
+		}
+	}
+	f := float64(digits)
+	switch {
+	case exp < -300 || exp > 300: // beyond one power of ten; the last place decides nothing here
+		f, _ = strconv.ParseFloat(strings.TrimPrefix(s, "-"), 64)
+	case exp < 0:
+		f /= math.Pow10(-exp)
+	default:
+		f *= math.Pow10(exp)
+	}
+	if negative {
+		f = -f
+	}
+	return f, nil
 }
 
 func (t *Tokenizer) readUnigram(m *modelText) (map[string]int32, error) {

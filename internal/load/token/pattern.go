@@ -224,7 +224,7 @@ func (p *patternParser) group() (*tree, error) {
 
 // quantifiers reads what follows an item: * + ? {n} {n,} {n,m}, each with ? or +.
 func (p *patternParser) quantifiers(t *tree) error {
-	lo, hi := 1, 1
+	lo, hi, braced := 1, 1, false
 	switch {
 	case p.take("*"):
 		lo, hi = 0, -1
@@ -234,6 +234,7 @@ func (p *patternParser) quantifiers(t *tree) error {
 		lo = 0
 	case p.peek("{"):
 		var ok bool
+		braced = true
 		if lo, hi, ok = p.braces(); !ok {
 			return p.fail("expected {n}, {n,} or {n,m} of at most " + strconv.Itoa(maxRepeat))
 		}
@@ -242,6 +243,13 @@ func (p *patternParser) quantifiers(t *tree) error {
 	}
 	t.min, t.max, t.repeated = lo, hi, true
 	switch {
+	case braced && p.dialect == dialectRuby && p.take("+"):
+		// Ruby reads X{1,3}+ as one or more of X{1,3}, not as a possessive one.
+		if t.max = -1; lo > 1 {
+			return p.fail("{n,m}+ with n above 1 is not supported")
+		}
+	case braced && p.dialect == dialectRuby && lo == hi && p.peek("?"):
+		return p.fail("{n}? is not supported")
 	case p.take("?"):
 		t.greed = lazy
 	case p.take("+"):
@@ -293,6 +301,7 @@ var (
 	digitRanges = tableRanges(unicode.Nd)
 	wordRanges  = union(tableRanges(unicode.L), tableRanges(unicode.M), tableRanges(unicode.Nd), tableRanges(unicode.Nl),
 		tableRanges(unicode.Other_Alphabetic), tableRanges(unicode.Pc))
+	rustWordRanges = union(wordRanges, tableRanges(unicode.Join_Control))
 	controlEscapes = map[byte]rune{'n': '\n', 'r': '\r', 't': '\t', 'f': '\f', 'v': '\v', 'a': '\a', 'e': 0x1B, '0': 0}
 )
 
@@ -312,9 +321,9 @@ func (p *patternParser) escape() (ranges, error) {
 	case 'D':
 		return digitRanges.negate(), nil
 	case 'w':
-		return wordRanges, nil
+		return p.word(), nil
 	case 'W':
-		return wordRanges.negate(), nil
+		return p.word().negate(), nil
 	case 'p', 'P':
 		return p.property(c == 'P')
 	case 'u', 'x':
@@ -331,6 +340,14 @@ func (p *patternParser) escape() (ranges, error) {
 	r, n := utf8.DecodeRuneInString(p.src[p.pos:])
 	p.pos += n
 	return ranges{{r, r}}, nil
+}
+
+// word is \w: in Rust the joiners belong to it (UTS 18, annex C).
+func (p *patternParser) word() ranges {
+	if p.dialect == dialectRust {
+		return rustWordRanges
+	}
+	return wordRanges
 }
 
 func (p *patternParser) hex(kind byte) (ranges, error) {

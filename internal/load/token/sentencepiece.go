@@ -8,6 +8,7 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"unicode/utf8"
 )
 
 // Kinds of pieces and models in sentencepiece_model.proto (google/sentencepiece
@@ -169,7 +170,7 @@ func parseSentencePiece(raw []byte) (*Tokenizer, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &Tokenizer{decoder: spDecoder(m.dummyPrefix)}
+	t := &Tokenizer{decoder: m.decoder()}
 	user, err := t.spTokens(m)
 	if err != nil {
 		return nil, err
@@ -273,7 +274,7 @@ func (m *spModel) unigram() *unigram {
 		u.scores[i] = float64(p.score)
 		switch p.kind {
 		case pieceUserDefined:
-			u.scores[i] = float64(float32(len(p.text))*most - 0.1)
+			u.scores[i] = float64(float32(utf8.RuneCountInString(p.text))*most - 0.1)
 		case pieceNormal:
 		default:
 			continue
@@ -315,22 +316,37 @@ func (t *Tokenizer) spBPE(m *spModel, user *trie) error {
 	return nil
 }
 
-// spDecoder is SentencePiece's: bytes back to text, marks to spaces, the space
-// that was put in front taken away.
-func spDecoder(dummyPrefix bool) decoder {
+// spDecoder is SentencePiece's: bytes back to text, marks to spaces, no control
+// pieces, " ⁇ " for an unknown one, the space that was put in front taken away.
+func (m *spModel) decoder() decoder {
+	shown := map[string]string{}
+	for _, p := range m.pieces {
+		switch p.kind {
+		case pieceControl:
+			shown[p.text] = ""
+		case pieceUnknown:
+			shown[p.text] = " ⁇ "
+		}
+	}
 	return func(tokens []string) []string {
 		var b strings.Builder
+		atStart := m.dummyPrefix || m.squeeze
 		for _, t := range tokens {
-			if raw, ok := byteToken(t); ok {
+			if raw, ok := byteToken(t); ok && m.byteFallback {
 				b.WriteByte(raw)
 				continue
 			}
+			if text, ok := shown[t]; ok {
+				b.WriteString(text)
+				continue
+			}
+			if atStart && b.Len() == 0 {
+				var marked bool
+				t, marked = strings.CutPrefix(t, spaceMark)
+				atStart = m.squeeze || !marked
+			}
 			b.WriteString(strings.ReplaceAll(t, spaceMark, " "))
 		}
-		text := lossy(b.String())
-		if dummyPrefix {
-			text = strings.TrimPrefix(text, " ")
-		}
-		return []string{text}
+		return []string{validUTF8(b.String())}
 	}
 }

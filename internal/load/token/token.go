@@ -148,10 +148,7 @@ func (e *encoder) text(text string) {
 			e.ids = append(e.ids, id)
 			return
 		}
-		if e.t.normalize != nil {
-			piece = e.t.normalize(piece)
-		}
-		e.t.normalized.cut(piece, func(id int32, piece string, first bool) {
+		e.t.normalized.cut(e.t.spelled(piece), func(id int32, piece string, first bool) {
 			if id >= 0 {
 				e.ids = append(e.ids, id)
 				return
