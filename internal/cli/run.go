@@ -225,6 +225,11 @@ func (a *app) startRun(ctx context.Context, r runRequest) error {
 		return a.failRun(r, run.Result{}, err)
 	}
 	meta := p.Meta(a.build().Version, source, r.argv)
+	if !p.Simulated {
+		gpus := launch.GPUs(ctx, launch.NewLocal(a.environ))
+		meta.GPUs = gpus
+		noteGPUs(p, gpus)
+	}
 	var folder *artifact.Run
 	if r.out != "" {
 		folder, err = artifact.Create(r.out, meta, a.redactor)
@@ -243,6 +248,21 @@ func (a *app) startRun(ctx context.Context, r runRequest) error {
 	res, err := run.Start(ctx, env, folder, p, source)
 	closeView()
 	return a.endRun(r, res, err)
+}
+
+// noteGPUs fills in what the file leaves open about the GPUs of this machine.
+func noteGPUs(p *run.Plan, gpus []launch.GPU) {
+	if len(gpus) == 0 {
+		return
+	}
+	h := &p.Hardware
+	h.Driver = gpus[0].Driver
+	if h.GPUModel == "" {
+		h.GPUModel = gpus[0].Name
+	}
+	if h.GPUCount == 0 {
+		h.GPUCount = len(gpus)
+	}
 }
 
 func (a *app) resumeRun(ctx context.Context, r runRequest) error {

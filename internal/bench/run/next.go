@@ -43,7 +43,8 @@ func next(p *Plan, s *State) (step, bool) {
 					return step{candidate: c, scenario: sc, finish: true}, true
 				}
 				n := p.spec().Next(s.measured(c.ID, *sc))
-				return step{candidate: c, scenario: sc, load: n.Load, finish: n.Done}, true
+				done := n.Done || s.untrusted(c.ID, *sc)
+				return step{candidate: c, scenario: sc, load: n.Load, finish: done}, true
 			}
 		}
 	}
@@ -121,4 +122,23 @@ func (s *State) measured(candidate string, sc Scenario) []search.Measured {
 		out = append(out, search.Measured{Load: t.Load, Passed: p.Status == result.StatusOK && p.Passed && p.Invalid == ""})
 	}
 	return out
+}
+
+// maxInvalid is how many load points in succession may have an unsound client
+// before a scenario is given up: lower rates are for a slow server, not for a
+// machine that is too busy to measure.
+const maxInvalid = 3
+
+// untrusted says that the client was not sound at the last load points.
+func (s *State) untrusted(candidate string, sc Scenario) bool {
+	trials := s.candidate(candidate).Trials[sc.Name]
+	if len(trials) < maxInvalid {
+		return false
+	}
+	for _, t := range trials[len(trials)-maxInvalid:] {
+		if t.Trial.Point.Invalid == "" {
+			return false
+		}
+	}
+	return true
 }

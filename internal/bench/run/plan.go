@@ -78,6 +78,7 @@ type Hardware struct {
 	GPUModel string `json:"gpu_model,omitempty"`
 	GPUCount int    `json:"gpu_count"` // of a node; 0 = none, or not stated
 	Nodes    int    `json:"nodes,omitempty"`
+	Driver   string `json:"gpu_driver,omitempty"`
 }
 
 // LoadPlan is how the load is applied, the same for every candidate.

@@ -238,3 +238,27 @@ func FuzzPlan(f *testing.F) {
 		}
 	})
 }
+
+// A client that is never sound ends the search of a scenario early, and its row
+// does not pass.
+func TestUnsoundClientEndsTheSearch(t *testing.T) {
+	p, s := somePlan(1), NewState()
+	s.Engines["tiny"] = EngineFacts{ID: "tiny"}
+	for i := range maxInvalid {
+		st, _ := next(p, s)
+		if st.finish {
+			t.Fatalf("given up after %d load points", i)
+		}
+		tr := (&world{limit: map[string]float64{"tiny-00": 100}}).measure(st)
+		tr.Point.Invalid = "late"
+		if err := s.Apply(Entry{Kind: KindTrialDone, Candidate: "tiny-00", Scenario: "chat", Load: &st.load, Trial: tr}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if st, _ := next(p, s); !st.finish {
+		t.Errorf("the search goes on at %v", st.load)
+	}
+	if rows := rowsOf(p, s); Passed(rows) || rows[0].Status != result.StatusOK {
+		t.Errorf("row %s passes: %v", rows[0].Status, Passed(rows))
+	}
+}

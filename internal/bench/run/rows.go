@@ -20,7 +20,6 @@ type Facts struct {
 	Host        string // name of the machine
 	CPU         string
 	Cores       int
-	Driver      string // of the GPU
 }
 
 // Rows are the results of a run: one row for each candidate and scenario, in
@@ -66,7 +65,7 @@ func baseRow(p *Plan, s *State, e *engine.Engine, f Facts, c config.Candidate, s
 }
 
 func hardware(p *Plan, e *engine.Engine, f Facts, c config.Candidate) result.Hardware {
-	h := result.Hardware{GPUModel: p.Hardware.GPUModel, Driver: f.Driver, Host: f.Host, CPU: f.CPU}
+	h := result.Hardware{GPUModel: p.Hardware.GPUModel, Driver: p.Hardware.Driver, Host: f.Host, CPU: f.CPU}
 	if f.Cores > 0 {
 		h.CPUCores = &f.Cores
 	}
