@@ -22,5 +22,8 @@ func hidden(rows []result.Row, r *artifact.Redactor, engines engine.Set) ([]resu
 		b.Write(append(r.Bytes(line), '\n'))
 	}
 	out, _, err := result.Read(&b, rowsName, engines)
+	for i := range min(len(out), len(rows)) {
+		out[i].Source = rows[i].Source // where it was read first
+	}
 	return out, err
 }
