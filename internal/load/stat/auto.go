@@ -1,0 +1,197 @@
+package stat
+
+import (
+	"math"
+	"math/rand/v2"
+	"slices"
+)
+
+// Autocorrelation holds ρ(0)=1 … ρ(maxLag) of x, in its order, with the divisor
+// n at every lag: G. E. P. Box, G. M. Jenkins, Time Series Analysis (1976), 2.1.5.
+// Values that are all the same have ρ(k) = 0 for k > 0.
+func Autocorrelation(x []float64, maxLag int) []float64 {
+	rho := make([]float64, max(maxLag, 0)+1)
+	rho[0] = 1
+	if len(x) == 0 || constant(x) {
+		return rho
+	}
+	dev := deviations(x)
+	total := dot(dev, dev)
+	for k := 1; k < min(len(rho), len(x)); k++ {
+		rho[k] = dot(dev[:len(dev)-k], dev[k:]) / total
+	}
+	return rho
+}
+
+func deviations(x []float64) []float64 {
+	m := mean(x)
+	dev := make([]float64, len(x))
+	for i, v := range x {
+		dev[i] = v - m
+	}
+	return dev
+}
+
+func dot(a, b []float64) float64 {
+	sum := 0.0
+	for i, v := range a {
+		sum += v * b[i]
+	}
+	return sum
+}
+
+// maxSeries bounds the series whose autocorrelations are computed; longer ones
+// are averaged over blocks first.
+const maxSeries = 4096
+
+// EffectiveSize is the number of independent values whose mean would vary as much
+// as that of x: n/τ with τ = 1 + 2Σρ(k), summed over pairs of neighbouring lags
+// as long as a pair is positive (C. J. Geyer, "Practical Markov chain Monte
+// Carlo", Statistical Science 7 (1992) 473-483, 3.3). Beyond 4096 values blocks
+// of equal size are averaged first, which leaves the mean's variance as it is.
+// It lies in 1..n: alternation, which makes a mean steadier than independence, is
+// not counted on. Values that are all the same count in full.
+func EffectiveSize(x []float64) float64 {
+	n := float64(len(x))
+	if len(x) < 2 || constant(x) {
+		return n
+	}
+	short := x
+	if len(x) > maxSeries {
+		size := (len(x) + maxSeries - 1) / maxSeries
+		short = Blocks(x[:len(x)/size*size], len(x)/size, mean)
+	}
+	if constant(short) {
+		return n
+	}
+	// Var(mean) = variance of the series · τ / its length.
+	v := variance(short) * tau(short) / float64(len(short))
+	return min(n, max(1, variance(x)/v))
+}
+
+// tau is Geyer's initial positive sequence estimate of 1 + 2Σρ(k).
+func tau(x []float64) float64 {
+	dev := deviations(x)
+	total := dot(dev, dev)
+	rho := func(k int) float64 { return dot(dev[:len(dev)-k], dev[k:]) / total }
+	sum := -1.0
+	for k := 0; k+1 < len(x); k += 2 {
+		pair := rho(k) + rho(k+1)
+		if pair <= 0 {
+			break
+		}
+		sum += 2 * pair
+	}
+	return max(sum, 1/float64(len(x)))
+}
+
+// minBatches is the fewest batches that say something about variance: below
+// about 10 Student's t makes the interval useless (B. W. Schmeiser, "Batch size
+// effects in the analysis of simulation output", Operations Research 30 (1982)
+// 556-568).
+const minBatches = 10
+
+// BatchMeans is the mean of x and its interval from the means of consecutive
+// batches, which are close to independent though the values are not: Schmeiser
+// (1982). The batches are as long as ⌊√n⌋ (J. M. Flegal, G. L. Jones, "Batch means
+// and spectral variance estimators in Markov chain Monte Carlo", Annals of
+// Statistics 38 (2010) 1034-1070) as far as that makes at least 10 and at most 30
+// of them; the first values, fewer than there are batches, that do not fill a batch
+// are in the mean alone. ok is false for fewer than 10 values.
+func BatchMeans(x []float64, level float64) (m float64, i Interval, ok bool) {
+	n := len(x)
+	if n < minBatches {
+		return math.NaN(), Interval{math.NaN(), math.NaN()}, false
+	}
+	count := min(max(n/int(math.Sqrt(float64(n))), minBatches), 30)
+	size := n / count
+	batches := Blocks(x[n-count*size:], count, mean)
+	m = mean(x)
+	half := studentT(level, float64(count-1)) * math.Sqrt(variance(batches)/float64(count))
+	return m, Interval{m - half, m + half}, true
+}
+
+// Bootstrap is how an interval is found by resampling.
+type Bootstrap struct {
+	Seed      uint64
+	Resamples int     // 0 = 1000
+	Block     float64 // mean length of a block; 0 = BlockLength of the series
+	Level     float64 // 0 = Level
+}
+
+// BlockLength is the mean block length for a stationary bootstrap of x: n^(1/3),
+// the rate of P. Hall, J. L. Horowitz, B.-Y. Jing, "On blocking rules for the
+// bootstrap with dependent data", Biometrika 82 (1995) 561-574, but twice n over
+// the effective size where dependence reaches further, and no more than n/5.
+func BlockLength(x []float64) float64 {
+	n := float64(len(x))
+	if n == 0 {
+		return 1
+	}
+	return max(1, min(n/5, max(math.Cbrt(n), 2*n/EffectiveSize(x))))
+}
+
+// Of is the percentile interval of a statistic of x by the stationary bootstrap:
+// blocks of geometric length that begin anywhere and run on from the end to the
+// beginning (D. N. Politis, J. P. Romano, "The stationary bootstrap", J. American
+// Statistical Association 89 (1994) 1303-1313). The statistic may reorder the
+// slice that it is given and must not keep it. The same seed gives the same
+// interval. ok is false for fewer than 10 values.
+func (b Bootstrap) Of(x []float64, statistic func([]float64) float64) (i Interval, ok bool) {
+	if len(x) < minBatches {
+		return Interval{math.NaN(), math.NaN()}, false
+	}
+	if b.Resamples <= 0 {
+		b.Resamples = 1000
+	}
+	if b.Level <= 0 || b.Level >= 1 {
+		b.Level = Level
+	}
+	if b.Block <= 0 {
+		b.Block = BlockLength(x)
+	}
+	r := rand.New(rand.NewPCG(b.Seed, 0))
+	drawn, values := make([]float64, len(x)), make([]float64, b.Resamples)
+	for k := range values {
+		resample(r, drawn, x, b.Block)
+		values[k] = statistic(drawn)
+	}
+	slices.Sort(values)
+	tail := (1 - b.Level) / 2
+	return Interval{quantile(values, tail), quantile(values, 1-tail)}, true
+}
+
+func resample(r *rand.Rand, drawn, x []float64, block float64) {
+	at := 0
+	for i := range drawn {
+		if i == 0 || r.Float64()*block < 1 {
+			at = r.IntN(len(x))
+		}
+		drawn[i] = x[at]
+		if at++; at == len(x) {
+			at = 0
+		}
+	}
+}
+
+// Mean is the interval of the mean.
+func (b Bootstrap) Mean(x []float64) (Interval, bool) { return b.Of(x, mean) }
+
+// Quantile is the interval of the q-quantile. It is too narrow where fewer than
+// about five values lie beyond the quantile: take QuantileInterval there.
+func (b Bootstrap) Quantile(x []float64, q float64) (Interval, bool) {
+	return b.Of(x, func(s []float64) float64 {
+		slices.Sort(s)
+		return quantile(s, q)
+	})
+}
+
+// quantile interpolates between order statistics (type 7).
+func quantile(sorted []float64, q float64) float64 {
+	h := q * float64(len(sorted)-1)
+	i := int(h)
+	if i+1 >= len(sorted) {
+		return sorted[len(sorted)-1]
+	}
+	return sorted[i] + (h-float64(i))*(sorted[i+1]-sorted[i])
+}
