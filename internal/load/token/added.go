@@ -102,6 +102,7 @@ func (a *addedTokens) bounds(id int32, text string, start, end, done int) (int, 
 	if f.SingleWord {
 		last, _ := utf8.DecodeLastRuneInString(text[:start])
 		next, _ := utf8.DecodeRuneInString(text[end:])
+		wordSet := chars("rust-word")
 		if start > 0 && wordSet.has(last) || end < len(text) && wordSet.has(next) {
 			return 0, 0, false
 		}
@@ -109,7 +110,7 @@ func (a *addedTokens) bounds(id int32, text string, start, end, done int) (int, 
 	if f.LStrip {
 		for start > done {
 			r, n := utf8.DecodeLastRuneInString(text[:start])
-			if !spaces.has(r) {
+			if !chars("space").has(r) {
 				break
 			}
 			start -= n
@@ -117,11 +118,9 @@ func (a *addedTokens) bounds(id int32, text string, start, end, done int) (int, 
 		start = max(start, done)
 	}
 	if f.RStrip {
-		for n := spaces.step(text, end); n > 0; n = spaces.step(text, end) {
+		for n := chars("space").step(text, end); n > 0; n = chars("space").step(text, end) {
 			end += n
 		}
 	}
 	return start, end, true
 }
-
-var wordSet = newRuneSet(rustWordRanges)

@@ -16,8 +16,8 @@
 //
 // What a file holds that this package does not know is an error at Open, never
 // a different count later. Invalid UTF-8 is read as U+FFFD for each bad byte:
-// that is what a JSON request carries to the server. Unicode tables are those of
-// the Go release (15.0), so characters assigned later may be split otherwise.
+// that is what a JSON request carries to the server. Unicode properties are those
+// that the reference library answers with (unicode.txt), not the Go release's.
 //
 // A Tokenizer is safe for use by several goroutines. Time and memory are linear
 // in the text, but for n log n in a piece that no splitter cuts.

@@ -37,7 +37,7 @@ func (c *component) normalizer(depth int) (normalizer, error) {
 	case "Strip":
 		return func(s string) string { return c.strip(s) }, nil
 	case "StripAccents":
-		return func(s string) string { return without(s, unicode.M) }, nil
+		return func(s string) string { return without(s, "accents") }, nil
 	case "Replace":
 		return c.replace()
 	case "BertNormalizer":
@@ -140,11 +140,32 @@ func form(name string) normalizer {
 		if isASCII(s) {
 			return s
 		}
-		if manyMarks(s) {
-			return longForm(f, s)
-		}
-		return f.String(s)
+		return eachKnown(s, func(s string) string {
+			if manyMarks(s) {
+				return longForm(f, s)
+			}
+			return f.String(s)
+		})
 	}
+}
+
+// eachKnown normalises what lies between characters whose forms the reference
+// does not know; those stay as they are.
+func eachKnown(s string, normalise func(string) string) string {
+	unknown := chars("unknown-forms")
+	from := strings.IndexFunc(s, unknown.has)
+	if from < 0 {
+		return normalise(s)
+	}
+	var b strings.Builder
+	for ; from >= 0; from = strings.IndexFunc(s, unknown.has) {
+		n := runeLen(s, from)
+		b.WriteString(normalise(s[:from]))
+		b.WriteString(s[from : from+n])
+		s = s[from+n:]
+	}
+	b.WriteString(normalise(s))
+	return b.String()
 }
 
 func manyMarks(s string) bool {
@@ -214,18 +235,28 @@ func composed(in []rune, class []uint8) []rune {
 
 // lower maps each character by itself; İ is the one that becomes two.
 func lower(s string) string {
+	if isASCII(s) {
+		return strings.ToLower(s)
+	}
 	if strings.ContainsRune(s, 'İ') {
 		s = strings.ReplaceAll(s, "İ", "i̇")
 	}
-	return strings.Map(unicode.ToLower, s)
+	newer := tables().lower
+	return strings.Map(func(r rune) rune {
+		if to, ok := newer[r]; ok {
+			return to
+		}
+		return unicode.ToLower(r)
+	}, s)
 }
 
-func without(s string, t *unicode.RangeTable) string {
+func without(s, set string) string {
 	if isASCII(s) {
 		return s
 	}
+	drop := chars(set)
 	return strings.Map(func(r rune) rune {
-		if unicode.Is(t, r) {
+		if drop.has(r) {
 			return -1
 		}
 		return r
@@ -248,7 +279,7 @@ func (c *component) bertNormalizer() normalizer {
 			s = spaceOutChinese(s)
 		}
 		if accents {
-			s = without(nfd(s), unicode.Mn)
+			s = without(nfd(s), "bert-accents")
 		}
 		if lowercase {
 			s = lower(s)
@@ -259,18 +290,19 @@ func (c *component) bertNormalizer() normalizer {
 
 func cleanRune(r rune) rune {
 	switch {
-	case r == '\t' || r == '\n' || r == '\r' || unicode.IsSpace(r):
-		return ' '
-	case r == 0 || r == utf8.RuneError || unicode.Is(unicode.C, r):
+	case chars("bert-clean").has(r):
 		return -1
+	case unicode.IsSpace(r):
+		return ' '
 	}
 	return r
 }
 
-// chinese are the blocks that BERT sets apart (Hugging Face tokenizers, normalizers/bert.rs).
+// chinese are the blocks that BERT sets apart (Hugging Face tokenizers,
+// normalizers/bert.rs, which leaves out 2B820 to 2B91F).
 var chinese = &unicode.RangeTable{
 	R16: []unicode.Range16{{Lo: 0x3400, Hi: 0x4DBF, Stride: 1}, {Lo: 0x4E00, Hi: 0x9FFF, Stride: 1}, {Lo: 0xF900, Hi: 0xFAFF, Stride: 1}},
-	R32: []unicode.Range32{{Lo: 0x20000, Hi: 0x2A6DF, Stride: 1}, {Lo: 0x2A700, Hi: 0x2CEAF, Stride: 1}, {Lo: 0x2F800, Hi: 0x2FA1F, Stride: 1}},
+	R32: []unicode.Range32{{Lo: 0x20000, Hi: 0x2A6DF, Stride: 1}, {Lo: 0x2A700, Hi: 0x2B81F, Stride: 1}, {Lo: 0x2B920, Hi: 0x2CEAF, Stride: 1}, {Lo: 0x2F800, Hi: 0x2FA1F, Stride: 1}},
 }
 
 func spaceOutChinese(s string) string {

@@ -296,14 +296,7 @@ func (p *patternParser) char() (ranges, error) {
 	return ranges{{c, c}}, nil
 }
 
-var (
-	spaceRanges = tableRanges(unicode.White_Space)
-	digitRanges = tableRanges(unicode.Nd)
-	wordRanges  = union(tableRanges(unicode.L), tableRanges(unicode.M), tableRanges(unicode.Nd), tableRanges(unicode.Nl),
-		tableRanges(unicode.Other_Alphabetic), tableRanges(unicode.Pc))
-	rustWordRanges = union(wordRanges, tableRanges(unicode.Join_Control))
-	controlEscapes = map[byte]rune{'n': '\n', 'r': '\r', 't': '\t', 'f': '\f', 'v': '\v', 'a': '\a', 'e': 0x1B, '0': 0}
-)
+var controlEscapes = map[byte]rune{'n': '\n', 'r': '\r', 't': '\t', 'f': '\f', 'v': '\v', 'a': '\a', 'e': 0x1B, '0': 0}
 
 func (p *patternParser) escape() (ranges, error) {
 	if p.pos+1 >= len(p.src) {
@@ -313,13 +306,13 @@ func (p *patternParser) escape() (ranges, error) {
 	p.pos += 2
 	switch c {
 	case 's':
-		return spaceRanges, nil
+		return named("space"), nil
 	case 'S':
-		return spaceRanges.negate(), nil
+		return named("space").negate(), nil
 	case 'd':
-		return digitRanges, nil
+		return named("Nd"), nil
 	case 'D':
-		return digitRanges.negate(), nil
+		return named("Nd").negate(), nil
 	case 'w':
 		return p.word(), nil
 	case 'W':
@@ -342,12 +335,12 @@ func (p *patternParser) escape() (ranges, error) {
 	return ranges{{r, r}}, nil
 }
 
-// word is \w: in Rust the joiners belong to it (UTS 18, annex C).
+// word is \w: in Rust the joiners belong to it (UTS 18, annex C), in Oniguruma not.
 func (p *patternParser) word() ranges {
 	if p.dialect == dialectRust {
-		return rustWordRanges
+		return named("rust-word")
 	}
-	return wordRanges
+	return named("word")
 }
 
 func (p *patternParser) hex(kind byte) (ranges, error) {
@@ -392,32 +385,52 @@ func (p *patternParser) property(negate bool) (ranges, error) {
 	if cut, ok := strings.CutPrefix(name, "^"); ok {
 		name, negate = cut, !negate
 	}
-	table := propertyTable(name)
-	if table == nil {
+	set := property(name)
+	if set == nil {
 		return nil, p.fail(fmt.Sprintf("no Unicode property %q", name))
 	}
-	set := tableRanges(table)
 	if negate {
 		set = set.negate()
 	}
 	return set, nil
 }
 
-func propertyTable(name string) *unicode.RangeTable {
+var longNames = map[string]string{"Letter": "L", "Number": "N", "Punctuation": "P", "Symbol": "S", "Mark": "M", "Separator": "Z", "Other": "C"}
+
+// property is a set by its Unicode name: from the table, or for a rarer one from
+// the Go release. nil = no such property.
+func property(name string) ranges {
+	if short := longNames[name]; short != "" {
+		name = short
+	}
+	if set := named(name); set != nil {
+		return set
+	}
 	for _, tables := range []map[string]*unicode.RangeTable{unicode.Categories, unicode.Scripts, unicode.Properties} {
 		if t := tables[name]; t != nil {
-			return t
+			return tableRanges(t)
 		}
 	}
-	long := map[string]*unicode.RangeTable{"Letter": unicode.L, "Number": unicode.N, "Punctuation": unicode.P, "Symbol": unicode.S,
-		"Mark": unicode.M, "Separator": unicode.Z, "Other": unicode.C, "punct": unicode.P}
-	return long[name]
+	return nil
 }
 
-var posixClasses = map[string]ranges{
-	"alpha": union(tableRanges(unicode.L), tableRanges(unicode.Other_Alphabetic), tableRanges(unicode.Nl)),
-	"digit": digitRanges, "space": spaceRanges, "upper": tableRanges(unicode.Lu), "lower": tableRanges(unicode.Ll),
-	"punct": union(tableRanges(unicode.P), ranges{{'$', '$'}, {'+', '+'}, {'<', '>'}, {'^', '^'}, {'`', '`'}, {'|', '|'}, {'~', '~'}}),
+// posixClass is a set by its POSIX name, as Oniguruma and Rust read it on Unicode text.
+func posixClass(name string) ranges {
+	switch name {
+	case "alpha":
+		return union(named("L"), named("Nl"), tableRanges(unicode.Other_Alphabetic))
+	case "digit":
+		return named("Nd")
+	case "space":
+		return named("space")
+	case "upper":
+		return named("Lu")
+	case "lower":
+		return named("Ll")
+	case "punct":
+		return union(named("P"), ranges{{'$', '$'}, {'+', '+'}, {'<', '>'}, {'^', '^'}, {'`', '`'}, {'|', '|'}, {'~', '~'}})
+	}
+	return nil
 }
 
 // class reads [...] with ranges, escapes, nested classes, POSIX names and &&.
@@ -464,8 +477,8 @@ func (p *patternParser) classItem() (ranges, error) {
 	if p.peek("[:") {
 		if end := strings.Index(p.src[p.pos:], ":]"); end > 0 {
 			name, negate := strings.CutPrefix(p.src[p.pos+2:p.pos+end], "^")
-			set, ok := posixClasses[name]
-			if !ok {
+			set := posixClass(name)
+			if set == nil {
 				return nil, p.fail(fmt.Sprintf("no POSIX class %q", name))
 			}
 			p.pos += end + 2

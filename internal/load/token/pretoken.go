@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"unicode"
 	"unicode/utf8"
 )
 
@@ -39,18 +38,17 @@ func (c *component) splitters(depth int) ([]splitter, error) {
 	case "Metaspace":
 		return c.metaspace()
 	case "Digits":
-		set := newRuneSet(tableRanges(unicode.N))
-		return list(&cutter{find: set.finder(!isTrue(c.IndividualDigits, false)), keep: isolated}), nil
+		return list(&cutter{find: chars("rust-numeric").finder(!isTrue(c.IndividualDigits, false)), keep: isolated}), nil
 	case "Punctuation":
 		keep, err := behavior(c.Behavior)
-		return list(&cutter{find: punctuation.finder(false), keep: keep}), err
+		return list(&cutter{find: chars("old-punctuation").finder(false), keep: keep}), err
 	case "BertPreTokenizer":
-		return list(&cutter{find: spaces.finder(true), keep: removed}, &cutter{find: punctuation.finder(false), keep: isolated}), nil
+		return list(&cutter{find: chars("space").finder(true), keep: removed}, &cutter{find: chars("old-punctuation").finder(false), keep: isolated}), nil
 	case "Whitespace":
 		p, err := compile(`\w+|[^\w\s]+`, dialectRust)
 		return list(&cutter{find: p.finder(), invert: true, keep: removed}), err
 	case "WhitespaceSplit":
-		return list(&cutter{find: spaces.finder(true), keep: removed}), nil
+		return list(&cutter{find: chars("space").finder(true), keep: removed}), nil
 	case "CharDelimiterSplit":
 		if c.Delimiter == "" {
 			return nil, errors.New("pre_tokenizer CharDelimiterSplit: expected a delimiter")
@@ -66,11 +64,6 @@ func (c *component) splitters(depth int) ([]splitter, error) {
 }
 
 func list(s ...splitter) []splitter { return s }
-
-var (
-	spaces      = newRuneSet(spaceRanges)
-	punctuation = newRuneSet(union(tableRanges(unicode.P), ranges{{'!', '/'}, {':', '@'}, {'[', '`'}, {'{', '~'}}))
-)
 
 // gpt2 is the split expression that ByteLevel means by use_regex (openai/gpt-2 src/encoder.py).
 const gpt2 = `'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+`
