@@ -269,11 +269,11 @@ func (c *component) bertNormalizer() normalizer {
 	if c.StripAccents != nil {
 		accents = *c.StripAccents
 	}
-	clean, chinese := isTrue(c.CleanText, true), isTrue(c.HandleChineseChars, true)
+	cleaned, chinese := isTrue(c.CleanText, true), isTrue(c.HandleChineseChars, true)
 	nfd := form("NFD")
 	return func(s string) string {
-		if clean {
-			s = strings.Map(cleanRune, s)
+		if cleaned {
+			s = clean(s)
 		}
 		if chinese {
 			s = spaceOutChinese(s)
@@ -288,14 +288,17 @@ func (c *component) bertNormalizer() normalizer {
 	}
 }
 
-func cleanRune(r rune) rune {
-	switch {
-	case chars("bert-clean").has(r):
-		return -1
-	case unicode.IsSpace(r):
-		return ' '
-	}
-	return r
+func clean(s string) string {
+	drop, blank := chars("bert-clean"), chars("space")
+	return strings.Map(func(r rune) rune {
+		switch {
+		case drop.has(r):
+			return -1
+		case blank.has(r):
+			return ' '
+		}
+		return r
+	}, s)
 }
 
 // chinese are the blocks that BERT sets apart (Hugging Face tokenizers,
