@@ -46,7 +46,8 @@ var mayImport = map[string][]string{
 	"internal/profile/attrib":  {"internal/profile/trace", "internal/engine"},
 	"internal/profile/trace":   {},
 
-	"internal/load":          {"internal/load/sample", "internal/load/workload", "internal/client", "internal/engine"},
+	"internal/load":          {"internal/load/sample", "internal/load/workload", "internal/load/echo", "internal/client", "internal/engine"},
+	"internal/load/echo":     {},
 	"internal/load/metric":   {"internal/load/sample", "internal/load/stat"},
 	"internal/load/workload": {"internal/load/token", "internal/engine"},
 	"internal/load/stat":     {},

@@ -7,7 +7,8 @@
 //
 // Requests go straight through an HTTP/1.1 transport: no redirects, no proxy,
 // no compression, none of which belongs into a measurement. A stream is stamped
-// when a read returns, before anything is parsed.
+// when a read returns, before anything is parsed; over plain TCP on Linux it is
+// read without net/http and stamped by the kernel, when its bytes arrived.
 package client
 
 import (
@@ -20,6 +21,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptrace"
+	"net/netip"
 	"net/url"
 	"strings"
 	"sync/atomic"
@@ -40,6 +42,14 @@ type Options struct {
 	Dial    func(ctx context.Context, network, addr string) (net.Conn, error)
 	Conns   int   // idle connections that are kept; 0 = as many as were in use at once
 	MaxBody int64 // bound on a whole reply; 0 = 64 MiB
+	// Sources are the addresses that streams are sent from, each until its ports
+	// run out; nil = the system's choice, and towards a loopback server more
+	// loopback addresses as needed. Without effect where Dial is given and over
+	// TLS.
+	Sources []netip.Addr
+	// Portable sends streams through net/http even where the kernel would tell
+	// when their parts arrived.
+	Portable bool
 }
 
 // Client speaks to one server. It is safe for concurrent use.
@@ -51,6 +61,7 @@ type Client struct {
 	maxBody int64
 	kept    *http.Transport // keeps connections
 	fresh   *http.Transport // a new connection a request
+	direct  *direct         // streams over plain TCP; nil = through kept
 }
 
 // idleTimeout is below the keep-alive of the servers (5 s: uvicorn's default
@@ -88,6 +99,7 @@ func New(o Options) (*Client, error) {
 	c.kept = transport(o)
 	c.fresh = c.kept.Clone()
 	c.fresh.DisableKeepAlives = true
+	c.direct = newDirect(c, o)
 	return c, nil
 }
 
@@ -127,6 +139,9 @@ func traced(dial dialer) dialer {
 func (c *Client) Close() {
 	c.kept.CloseIdleConnections()
 	c.fresh.CloseIdleConnections()
+	if c.direct != nil {
+		c.direct.close()
+	}
 }
 
 // Engine is the engine that the server is taken for; nil = unknown.

@@ -1,8 +1,11 @@
 package client
 
 import (
-	"maps"
+	"math"
+	"slices"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 
 	"llmdyno/internal/engine"
 )
@@ -33,26 +36,70 @@ x:ttft_sum 1
 x:ttft_count 1
 `
 
-func TestReadQuantities(t *testing.T) {
-	got, err := ReadQuantities(metricsTable, []byte(metricsText))
-	want := map[engine.Quantity]float64{
-		engine.QuantityRunning: 5, engine.QuantityPromptTokens: 2510, engine.QuantityCachedTokens: 7, engine.QuantityRequests: 4,
+func TestReadMetrics(t *testing.T) {
+	table := append(slices.Clone(metricsTable), engine.Metric{Quantity: engine.QuantityTTFT, Name: "x:ttft"})
+	got, err := ReadMetrics(table, []byte(metricsText))
+	want := Reading{
+		Values: map[engine.Quantity]float64{
+			engine.QuantityRunning: 5, engine.QuantityPromptTokens: 2510, engine.QuantityCachedTokens: 7, engine.QuantityRequests: 4,
+		},
+		Series: map[engine.Quantity]map[string]float64{
+			engine.QuantityPromptTokens: {"rank=0": 10, "rank=1": 2500}, engine.QuantityCachedTokens: {"mode=cached": 7}, engine.QuantityRequests: {"": 4},
+		},
+		Histograms: map[engine.Quantity]map[string]engine.Histogram{
+			engine.QuantityTTFT: {"": {Count: 1, Sum: 1, Buckets: []engine.Bucket{{LE: math.Inf(1), Count: 1}}}},
+		},
 	}
-	if err != nil || !maps.Equal(got, want) {
-		t.Errorf("%v, %v; expected %v", got, err, want)
+	if err != nil {
+		t.Fatal(err)
 	}
-	if _, err := ReadQuantities(metricsTable, []byte("x:running{ 3\n")); err == nil {
+	if d := cmp.Diff(want, got); d != "" {
+		t.Errorf("(-want +got):\n%s", d)
+	}
+	if _, err := ReadMetrics(table, []byte("x:running{ 3\n")); err == nil {
 		t.Error("a torn line gave no error")
 	}
 }
 
-func FuzzReadQuantities(f *testing.F) {
+// What is no number, or no histogram, is absent: never a zero.
+func TestReadMetricsUnknown(t *testing.T) {
+	table := []engine.Metric{{Quantity: engine.QuantityRunning, Name: "r"}, {Quantity: engine.QuantityTTFT, Name: "h"}, {Quantity: engine.QuantityE2E, Name: "c"}}
+	for name, page := range map[string]string{
+		"NaN":            "r NaN\n",
+		"infinite":       "# TYPE r gauge\nr +Inf\n",
+		"falling counts": "# TYPE h histogram\nh_bucket{le=\"1\"} 3\nh_bucket{le=\"2\"} 2\nh_bucket{le=\"+Inf\"} 3\nh_sum 1\nh_count 3\n",
+		"lost counts":    "# TYPE h histogram\nh_bucket{le=\"1\"} 3\nh_bucket{le=\"+Inf\"} 3\nh_sum 1\nh_count 4\n",
+		"no sum":         "# TYPE h histogram\nh_bucket{le=\"+Inf\"} 3\nh_sum NaN\nh_count 3\n",
+		"a counter":      "# TYPE c counter\nc 4\n",
+	} {
+		got, err := ReadMetrics(table, []byte(page))
+		if err != nil || len(got.Values)+len(got.Histograms) > 0 {
+			t.Errorf("%s: %v, %v", name, got, err)
+		}
+	}
+}
+
+func FuzzReadMetrics(f *testing.F) {
 	f.Add([]byte(metricsText))
 	f.Add([]byte("x:running NaN\nx:running{rank=\"\xff\"} 1"))
+	f.Add([]byte("# TYPE x:ttft histogram\nx:ttft_bucket{le=\"1\"} 3\nx:ttft_bucket{le=\"0.5\"} 2\nx:ttft_sum 1e308\nx:ttft_count 3\n"))
+	table := append(slices.Clone(metricsTable), engine.Metric{Quantity: engine.QuantityTTFT, Name: "x:ttft"})
 	f.Fuzz(func(t *testing.T, text []byte) {
-		got, err := ReadQuantities(metricsTable, text)
-		if err == nil && len(got) > len(metricsTable) {
-			t.Errorf("%d quantities out of a table of %d", len(got), len(metricsTable))
+		got, err := ReadMetrics(table, text)
+		if err != nil {
+			return
+		}
+		for q, v := range got.Values {
+			if math.IsNaN(v) {
+				t.Errorf("%s is no number", q)
+			}
+		}
+		for q, series := range got.Histograms {
+			for labels, h := range series {
+				if n := len(h.Buckets); n == 0 || h.Buckets[n-1].Count != h.Count || !math.IsInf(h.Buckets[n-1].LE, 1) {
+					t.Errorf("%s{%s}: %+v", q, labels, h)
+				}
+			}
 		}
 	})
 }

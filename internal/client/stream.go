@@ -45,6 +45,10 @@ func (c *Client) Stream(ctx context.Context, w engine.Wire, body []byte, id stri
 	rec.RequestID = id
 	rec.Begin = clock.Now()
 	rec.Send = rec.Begin
+	if c.direct != nil && plainID(id) {
+		c.streamDirect(ctx, &w, body, clock, rec)
+		return
+	}
 	resp, err := c.send(ctx, w.Path, body, id, clock, rec)
 	if err != nil {
 		c.failed(rec, clock, ClassOf(err), "POST "+w.Path+": "+err.Error())
@@ -163,13 +167,16 @@ type stream struct {
 	clock  Clock
 	rec    *sample.Record
 	delta  engine.Delta
+	shape  engine.Shape
 
-	text   int // bytes of a cumulative text so far
-	tokens int // tokens so far by the events
-	texts  int // events with text
-	inRead int // events with text in the present read
-	now    int64
-	done   bool // [DONE] has come
+	text   int    // bytes of a cumulative text so far
+	tokens int    // tokens so far by the events
+	texts  int    // events with text
+	inRead int    // events with text in the present read
+	now    int64  // instant of the present read
+	lag    uint16 // µs from the arrival in the kernel to the read
+	kernel bool   // now is the kernel's
+	done   bool   // [DONE] has come
 	usage  *engine.Usage
 }
 
@@ -198,24 +205,33 @@ func (s *stream) events(ctx context.Context, cancel func(), body io.Reader) {
 		var n int
 		n, err = body.Read(buf[:])
 		s.now = s.clock.Now()
-		first := len(s.rec.Events)
-		s.inRead = 0
+		first := s.readBegins()
 		if bad := sse.feed(buf[:n], s.event); bad != nil {
 			err = bad
 		} else if err == io.EOF {
 			err = s.lastEvent(&sse)
 		}
-		if s.inRead > 1 {
-			for i := first; i < len(s.rec.Events); i++ {
-				s.rec.Events[i].Shared = true
-			}
-		}
+		s.readEnds(first)
 	}
 	s.rec.Done = s.now
 	if errors.Is(err, errDone) {
 		s.drain(cancel, body, buf[:])
 	}
 	s.close(ctx, err)
+}
+
+func (s *stream) readBegins() (first int) {
+	s.inRead = 0
+	return len(s.rec.Events)
+}
+
+// readEnds marks the events of a read that brought several.
+func (s *stream) readEnds(first int) {
+	if s.inRead > 1 {
+		for i := first; i < len(s.rec.Events); i++ {
+			s.rec.Events[i].Shared = true
+		}
+	}
 }
 
 // lastEvent takes what the end of the body left without its blank line. What
@@ -245,6 +261,10 @@ func (s *stream) drain(cancel func(), body io.Reader, buf []byte) {
 
 // event takes the data of one event.
 func (s *stream) event(data []byte) error {
+	if text, ok := s.shape.Match(data); ok {
+		s.shape.Matched()
+		return s.decoded(s.shape.Like(), len(data), text)
+	}
 	if bytes.Equal(bytes.TrimSpace(data), []byte("[DONE]")) {
 		s.done = true
 		return errDone
@@ -256,18 +276,24 @@ func (s *stream) event(data []byte) error {
 	if d.Error != "" {
 		return inBand(d.Error)
 	}
+	s.shape.Learn(data, d, s.wire.Decode)
 	s.count(d)
+	return s.decoded(d, len(data), len(d.Text)+len(d.Reasoning)+len(d.ToolArgs))
+}
+
+// decoded takes an event of size bytes with text bytes of text.
+func (s *stream) decoded(d *engine.Delta, size, text int) error {
 	if d.HasChoices {
 		if s.rec.FirstChoices == sample.Never {
 			s.rec.FirstChoices = s.now
 		}
 		s.rec.LastChoices = s.now
 	}
-	if n := s.newText(d); n > 0 {
+	if n := s.newText(d, text); n > 0 {
 		if len(s.rec.Events) >= maxEvents {
 			return malformed{errEvents}
 		}
-		s.content(len(data), n)
+		s.content(size, n, d.Tokens)
 	}
 	return nil
 }
@@ -282,26 +308,29 @@ func (s *stream) count(d *engine.Delta) {
 	}
 }
 
-// newText is the number of bytes of generated content that an event adds.
-func (s *stream) newText(d *engine.Delta) int {
-	n := len(d.Text)
-	if d.Cumulative { // a text can shrink: the mark of half a character gives way to the whole one
-		n = max(0, len(d.Text)-s.text)
-		s.text = len(d.Text)
+// newText is the number of bytes of generated content that an event adds, of
+// those that it carries.
+func (s *stream) newText(d *engine.Delta, text int) int {
+	if !d.Cumulative {
+		return text
 	}
-	return n + len(d.Reasoning) + len(d.ToolArgs)
+	rest := len(d.Reasoning) + len(d.ToolArgs)
+	sofar := text - rest
+	n := max(0, sofar-s.text) // a text can shrink: the mark of half a character gives way to the whole one
+	s.text = sofar
+	return n + rest
 }
 
-func (s *stream) content(size, text int) {
+func (s *stream) content(size, text, tokens int) {
 	if s.rec.FirstText == sample.Never {
 		s.rec.FirstText = s.now
 	}
 	s.rec.LastText = s.now
 	s.texts++
 	s.inRead++
-	e := sample.Event{At: s.now, Bytes: int32(size), Text: int32(text)}
-	if s.delta.Tokens > 0 {
-		e.Tokens = int32(min(s.delta.Tokens, 1<<31-1))
+	e := sample.Event{At: s.now, Bytes: int32(size), Text: int32(text), LagUs: s.lag, Kernel: s.kernel}
+	if tokens > 0 {
+		e.Tokens = int32(min(tokens, 1<<31-1))
 	}
 	s.rec.Events = append(s.rec.Events, e)
 }
@@ -353,6 +382,11 @@ func (s *stream) whole(ctx context.Context, body io.Reader) {
 	data, err := io.ReadAll(io.LimitReader(body, s.client.maxBody+1))
 	s.now = s.clock.Now()
 	s.rec.Done = s.now
+	s.take(ctx, data, err)
+}
+
+// take takes the whole body of such a reply, read up to err.
+func (s *stream) take(ctx context.Context, data []byte, err error) {
 	if err == nil && int64(len(data)) > s.client.maxBody {
 		err = malformed{fmt.Errorf("longer than %d bytes", s.client.maxBody)}
 	}
@@ -374,7 +408,8 @@ func (s *stream) whole(ctx context.Context, body io.Reader) {
 	s.texts = 0 // one reply is no count of tokens
 	s.done = true
 	s.countTokens()
-	if s.newText(&s.delta) == 0 && s.rec.OutputTokens == 0 {
+	d := &s.delta
+	if len(d.Text)+len(d.Reasoning)+len(d.ToolArgs) == 0 && s.rec.OutputTokens == 0 {
 		s.client.failed(s.rec, s.clock, sample.ClassEmpty, "POST "+s.wire.Path+": the reply brought no token")
 	}
 }

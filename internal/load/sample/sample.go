@@ -55,9 +55,15 @@ type Event struct {
 	Bytes  int32 `json:"bytes"`            // size of the event's data
 	Text   int32 `json:"text_bytes"`       // bytes of new text in it
 	Tokens int32 `json:"tokens,omitempty"` // output tokens so far; 0 = not told
+	// LagUs is how long the event lay in the kernel before the client read it,
+	// in µs, at most 65,535; At does not hold it. 0 where Kernel is false.
+	LagUs uint16 `json:"lag_us,omitempty"`
 	// Shared: the read that brought this event brought other content events
 	// too, so At is an upper bound.
 	Shared bool `json:"shared,omitempty"`
+	// Kernel: At is when the kernel received the event's last segment; otherwise
+	// when the client had read it.
+	Kernel bool `json:"kernel,omitempty"`
 }
 
 // Record is everything that is kept of one request.
