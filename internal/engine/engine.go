@@ -258,35 +258,6 @@ type Endpoint struct {
 	Source Source
 }
 
-// Quantity is a neutral name of something that a server metric tells.
-type Quantity string
-
-// The neutral quantities of a server's state. Ratios are 0..1, totals count
-// from the server's start.
-const (
-	QuantityRunning          Quantity = "running_requests"
-	QuantityWaiting          Quantity = "waiting_requests"
-	QuantityKVUsage          Quantity = "kv_usage_ratio"
-	QuantityPromptTokens     Quantity = "prompt_tokens_total"
-	QuantityCachedTokens     Quantity = "cached_tokens_total"
-	QuantityGenerationTokens Quantity = "generation_tokens_total"
-	QuantityRequests         Quantity = "requests_total"
-	QuantityPreemptions      Quantity = "preemptions_total"
-)
-
-// Metric maps one Prometheus series of an engine to a neutral quantity. Where a
-// quantity has several rows, for names that changed, the first of them whose
-// series a server exposes counts, and the others do not.
-type Metric struct {
-	Quantity Quantity
-	Name     string            // family name as exposed, "_total" included
-	Labels   map[string]string // labels a series must carry; nil = any
-	Sum      bool              // sum over series; otherwise take the maximum
-	Since    string
-	Until    string
-	Source   Source
-}
-
 // Setup is what a constraint looks at: one candidate on one machine.
 type Setup struct {
 	Engine   *Engine

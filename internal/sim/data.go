@@ -41,6 +41,9 @@ type Data struct {
 	PromptTokens, CachedTokens, GenerationTokens int
 	Requests, Preemptions, Steps                 int
 	FinishedStop, FinishedLength, Aborted        int
+	SpecTokens                                   int     // drafted in a step of one request; 0 = no speculation
+	Drafts, DraftTokens, AcceptedTokens          int     // steps with a draft, tokens of these, and those that were right
+	AcceptLength                                 float64 // tokens a step with a draft yields
 	GenThroughput, PromptThroughput              float64 // tokens/s since the last asking of the same kind
 	CacheHitRate                                 float64 // cached / prompt tokens since the start, 0..1
 

@@ -413,6 +413,10 @@ func (e *Engine) state(d *Data, asker string) {
 	d.PromptTokens, d.CachedTokens, d.GenerationTokens = t.prompt, t.cached, t.generated
 	d.Requests, d.Preemptions, d.Steps = t.requests, t.preemptions, t.steps
 	d.FinishedStop, d.FinishedLength, d.Aborted = t.stopped, t.full, t.gone
+	d.SpecTokens, d.Drafts, d.DraftTokens, d.AcceptedTokens = e.d.specTokens, t.drafts, t.drafted, t.accepted
+	if t.drafts > 0 {
+		d.AcceptLength = 1 + float64(t.accepted)/float64(t.drafts)
+	}
 	if t.prompt > 0 {
 		d.CacheHitRate = float64(t.cached) / float64(t.prompt)
 	}

@@ -42,6 +42,7 @@ type totals struct {
 	requests, stopped, full, gone   int
 	preemptions, steps              int
 	prefillComputed                 int
+	drafts, drafted, accepted       int
 	ttft, e2e, tpot, queue, itl     histogram
 	prefill, decode, in, out, batch histogram
 }
@@ -346,6 +347,11 @@ func (s *scheduler) accepted(r *request) int {
 			break
 		}
 		n++
+	}
+	if s.d.specTokens > 0 {
+		s.totals.drafts++
+		s.totals.drafted += s.d.specTokens
+		s.totals.accepted += n - 1
 	}
 	return n
 }

@@ -154,7 +154,112 @@ func (u *suite) metrics(t *testing.T) {
 			engine.QuantityGenerationTokens: (running + waiting) * longText,
 			engine.QuantityPreemptions:      0,
 		})
+		u.promptSum(s, before, float64(input))
+		u.histograms(s, records)
 		u.cached(s)
+	})
+	u.speculation(t)
+}
+
+// promptSum: where a counter leaves cached tokens out, both together are what
+// was sent.
+func (u *suite) promptSum(s *server, before []series, input float64) {
+	page := u.page(s)
+	computed, ok := u.quantity(page, engine.QuantityComputedTokens)
+	if !ok {
+		return
+	}
+	was, _ := u.quantity(before, engine.QuantityComputedTokens)
+	cached, _ := u.quantity(page, engine.QuantityCachedTokens)
+	cachedBefore, _ := u.quantity(before, engine.QuantityCachedTokens)
+	if got := computed - was + cached - cachedBefore; got != input {
+		s.t.Errorf("%s and %s after the load: %g together, want %g", engine.QuantityComputedTokens, engine.QuantityCachedTokens, got, input)
+	}
+}
+
+// histograms: each of one observation a request has one a request that the
+// client saw, and their times are those of the client, the way there and back
+// left out.
+func (u *suite) histograms(s *server, records []sample.Record) {
+	page := u.page(s)
+	var ttft, e2e float64
+	for _, r := range records {
+		ttft += float64(r.FirstText-r.Send) / 1e9
+		e2e += float64(r.LastText-r.Send) / 1e9
+	}
+	for _, m := range u.e.Metrics {
+		if !m.Quantity.Histogram() || m.Quantity == engine.QuantityITL || !u.has(m.Since, m.Until) {
+			continue
+		}
+		if n := total(page, m.Name+"_count", m.Labels); n != float64(len(records)) {
+			s.t.Errorf("%s: %g observations after %d requests", m.Quantity, n, len(records))
+		}
+		want, known := map[engine.Quantity]float64{engine.QuantityTTFT: ttft, engine.QuantityE2E: e2e}[m.Quantity]
+		if sum := total(page, m.Name+"_sum", m.Labels); known && (sum > want || sum < 0.9*want) {
+			s.t.Errorf("%s: %g s in sum, the client's is %g s", m.Quantity, sum, want)
+		}
+	}
+}
+
+func total(page []series, name string, labels map[string]string) (sum float64) {
+	for _, x := range page {
+		if x.name == name && carries(x.labels, labels) {
+			sum += x.value
+		}
+	}
+	return sum
+}
+
+// speculate are the words that switch speculative decoding on; nil when no
+// option of the captured text does.
+func (u *suite) speculate() []string {
+	const knob, method = "speculative", "ngram"
+	for _, o := range u.s.Options {
+		for member, k := range o.Members {
+			if k == knob {
+				return []string{o.Names[0], fmt.Sprintf(`{%q:%q}`, member, method)}
+			}
+		}
+		switch {
+		case o.Knob != knob:
+		case len(o.Choices) > 0:
+			return []string{o.Names[0], o.Choices[0]}
+		default:
+			return []string{o.Names[0], method}
+		}
+	}
+	return nil
+}
+
+// speculation: what is exposed only with speculative decoding is there with it,
+// and says how many tokens a step yields.
+func (u *suite) speculation(t *testing.T) {
+	on := u.speculate()
+	if on == nil {
+		return
+	}
+	u.serve(t, setup{argv: u.argv(nil, append(u.metricsArgs(), on...)...)}, func(s *server) {
+		r := u.request(true)
+		r.MaxTokens = longText
+		body, err := u.e.Wires[0].Encode(r)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		u.post(s, 0, body)
+		page := u.page(s)
+		for _, m := range u.e.Metrics {
+			if u.has(m.Since, m.Until) && !slices.ContainsFunc(page, exposes(m)) {
+				s.t.Errorf("metric %s: no series %s%v on the page with speculative decoding", m.Quantity, m.Name, m.Labels)
+			}
+		}
+		length, ok := u.quantity(page, engine.QuantityAcceptLength)
+		if drafts, counted := u.quantity(page, engine.QuantityDrafts); counted && drafts > 0 {
+			accepted, _ := u.quantity(page, engine.QuantityAcceptedTokens)
+			length, ok = 1+accepted/drafts, true
+		}
+		if ok && !(length > 1 && length < 10) {
+			s.t.Errorf("%s: %g tokens a step with speculative decoding", engine.QuantityAcceptLength, length)
+		}
 	})
 }
 
@@ -163,10 +268,19 @@ func (u *suite) metrics(t *testing.T) {
 func (u *suite) everyMetric(s *server) {
 	page := u.page(s)
 	for _, m := range u.e.Metrics {
-		if u.has(m.Since, m.Until) && !slices.ContainsFunc(page, func(x series) bool { return x.name == m.Name && carries(x.labels, m.Labels) }) {
+		if u.has(m.Since, m.Until) && m.When == "" && !slices.ContainsFunc(page, exposes(m)) {
 			s.t.Errorf("metric %s: no series %s%v on the page", m.Quantity, m.Name, m.Labels)
 		}
 	}
+}
+
+// exposes says that a series is one of a metric.
+func exposes(m engine.Metric) func(series) bool {
+	name := m.Name
+	if m.Quantity.Histogram() {
+		name += "_bucket"
+	}
+	return func(x series) bool { return x.name == name && carries(x.labels, m.Labels) }
 }
 
 func (u *suite) page(s *server) []series {

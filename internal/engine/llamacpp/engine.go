@@ -86,9 +86,12 @@ func metrics() []engine.Metric {
 	list := []engine.Metric{
 		{Quantity: engine.QuantityRunning, Name: "llamacpp:requests_processing"},
 		{Quantity: engine.QuantityWaiting, Name: "llamacpp:requests_deferred"},
-		{Quantity: engine.QuantityPromptTokens, Name: "llamacpp:prompt_tokens_total"},
+		{Quantity: engine.QuantityComputedTokens, Name: "llamacpp:prompt_tokens_total"},
 		{Quantity: engine.QuantityCachedTokens, Name: "llamacpp:prompt_tokens_cached_total"},
 		{Quantity: engine.QuantityGenerationTokens, Name: "llamacpp:tokens_predicted_total"},
+		{Quantity: engine.QuantityDrafts, Name: "llamacpp:spec_decode_num_drafts_total"},
+		{Quantity: engine.QuantityDraftTokens, Name: "llamacpp:spec_decode_num_draft_tokens_total"},
+		{Quantity: engine.QuantityAcceptedTokens, Name: "llamacpp:spec_decode_num_accepted_tokens_total"},
 	}
 	for i := range list {
 		list[i].Source = fromRun

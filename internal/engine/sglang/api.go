@@ -50,6 +50,11 @@ func metrics() []engine.Metric {
 		{Quantity: engine.QuantityGenerationTokens, Name: "sglang:generation_tokens_total", Sum: true},
 		{Quantity: engine.QuantityRequests, Name: "sglang:num_requests_total", Sum: true},
 		{Quantity: engine.QuantityPreemptions, Name: "sglang:num_retracted_requests_total", Sum: true, Since: "0.5.8"},
+		{Quantity: engine.QuantityAcceptLength, Name: "sglang:spec_accept_length", When: "speculative decoding"},
+		{Quantity: engine.QuantityTTFT, Name: "sglang:time_to_first_token_seconds"},
+		{Quantity: engine.QuantityE2E, Name: "sglang:e2e_request_latency_seconds"},
+		{Quantity: engine.QuantityQueue, Name: "sglang:queue_time_seconds", Since: "0.5.3"},
+		{Quantity: engine.QuantityITL, Name: "sglang:inter_token_latency_seconds"},
 	}
 	for i := range rows {
 		rows[i].Source = read("python/sglang/srt/observability/metrics_collector.py")

@@ -41,11 +41,14 @@ func endpoints() []engine.Endpoint {
 // is low by the prefix granularity. There is no count of preemptions.
 func metrics() []engine.Metric {
 	rows := []engine.Metric{
-		{Quantity: engine.QuantityRunning, Name: "smg_engine_running_requests", Sum: true},
-		{Quantity: engine.QuantityWaiting, Name: "smg_engine_waiting_requests", Sum: true},
+		{Quantity: engine.QuantityRunning, Name: "smg_engine_running_requests", Sum: true, When: "--engine-metrics"},
+		{Quantity: engine.QuantityWaiting, Name: "smg_engine_waiting_requests", Sum: true, When: "--engine-metrics"},
 		{Quantity: engine.QuantityPromptTokens, Name: "smg_router_tokens_total", Labels: map[string]string{"token_type": "input"}, Sum: true},
 		{Quantity: engine.QuantityGenerationTokens, Name: "smg_router_tokens_total", Labels: map[string]string{"token_type": "output"}, Sum: true},
 		{Quantity: engine.QuantityRequests, Name: "smg_router_requests_total", Sum: true},
+		{Quantity: engine.QuantityTTFT, Name: "smg_router_ttft_seconds"},
+		{Quantity: engine.QuantityE2E, Name: "smg_router_generation_duration_seconds"}, // from the request's arrival
+		{Quantity: engine.QuantityTPOT, Name: "smg_router_tpot_seconds"},
 	}
 	for i := range rows {
 		rows[i].Source = readGateway("model_gateway/src/observability/metrics.rs")

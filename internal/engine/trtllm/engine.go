@@ -113,6 +113,15 @@ func metrics() []engine.Metric {
 		{Quantity: engine.QuantityCachedTokens, Name: "trtllm_prompt_cached_tokens_total", Sum: true},
 		{Quantity: engine.QuantityGenerationTokens, Name: "trtllm_generation_tokens_total", Sum: true},
 		{Quantity: engine.QuantityRequests, Name: "trtllm_request_success_total", Sum: true},
+		{Quantity: engine.QuantityAcceptLength, Name: "trtllm_spec_decode_acceptance_length", When: "speculative decoding"},
+		{Quantity: engine.QuantityDraftTokens, Name: "trtllm_spec_decode_num_draft_tokens_total", Sum: true, When: "speculative decoding"},
+		{Quantity: engine.QuantityAcceptedTokens, Name: "trtllm_spec_decode_num_accepted_tokens_total", Sum: true, When: "speculative decoding"},
+		{Quantity: engine.QuantityTTFT, Name: "trtllm_time_to_first_token_seconds"},
+		{Quantity: engine.QuantityE2E, Name: "trtllm_e2e_request_latency_seconds"},
+		{Quantity: engine.QuantityQueue, Name: "trtllm_request_queue_time_seconds"},
+		{Quantity: engine.QuantityPrefill, Name: "trtllm_request_prefill_time_seconds"},
+		{Quantity: engine.QuantityDecode, Name: "trtllm_request_decode_time_seconds"},
+		{Quantity: engine.QuantityTPOT, Name: "trtllm_time_per_output_token_seconds"},
 	}
 	for i := range list {
 		list[i].Source = fromColl

@@ -51,13 +51,28 @@ func metrics() []engine.Metric {
 		{Quantity: engine.QuantityGenerationTokens, Name: "vllm:generation_tokens_total", Sum: true},
 		{Quantity: engine.QuantityRequests, Name: "vllm:request_success_total", Sum: true},
 		{Quantity: engine.QuantityPreemptions, Name: "vllm:num_preemptions_total", Sum: true},
+		{Quantity: engine.QuantityPrefixQueries, Name: "vllm:prefix_cache_queries_total", Sum: true},
+		{Quantity: engine.QuantityPrefixHits, Name: "vllm:prefix_cache_hits_total", Sum: true},
+		{Quantity: engine.QuantityDrafts, Name: "vllm:spec_decode_num_drafts_total", Sum: true, When: "speculative decoding"},
+		{Quantity: engine.QuantityDraftTokens, Name: "vllm:spec_decode_num_draft_tokens_total", Sum: true, When: "speculative decoding"},
+		{Quantity: engine.QuantityAcceptedTokens, Name: "vllm:spec_decode_num_accepted_tokens_total", Sum: true, When: "speculative decoding"},
+		{Quantity: engine.QuantityTTFT, Name: "vllm:time_to_first_token_seconds"},
+		{Quantity: engine.QuantityE2E, Name: "vllm:e2e_request_latency_seconds"},
+		{Quantity: engine.QuantityQueue, Name: "vllm:request_queue_time_seconds"},
+		{Quantity: engine.QuantityPrefill, Name: "vllm:request_prefill_time_seconds"},
+		{Quantity: engine.QuantityDecode, Name: "vllm:request_decode_time_seconds"},
+		{Quantity: engine.QuantityTPOT, Name: "vllm:request_time_per_output_token_seconds"},
+		{Quantity: engine.QuantityITL, Name: "vllm:inter_token_latency_seconds"},
 	}
 	for i := range list {
 		list[i].Source = fromMetrics
 	}
-	// Deprecated in 0.9, hidden in the next minor version.
-	return append(list, engine.Metric{Quantity: engine.QuantityKVUsage, Name: "vllm:gpu_cache_usage_perc", Until: "0.10",
-		Source: read("vllm/v1/metrics/loggers.py @ 005a810b")})
+	old := read("vllm/v1/metrics/loggers.py @ 005a810b")
+	return append(list,
+		// Deprecated in 0.9, hidden in the next minor version.
+		engine.Metric{Quantity: engine.QuantityKVUsage, Name: "vllm:gpu_cache_usage_perc", Until: "0.10", Source: old},
+		// Renamed after 0.9 and before 0.12; a gap between tokens in spite of its name.
+		engine.Metric{Quantity: engine.QuantityITL, Name: "vllm:time_per_output_token_seconds", Until: "0.12", Source: old})
 }
 
 // Fields of both request models beside those of the protocol. A field outside
