@@ -73,10 +73,10 @@ func (r *runner) help(ctx context.Context, e *engine.Engine, ep EnginePlan, fact
 	if e.Help.Timeout > 0 {
 		timeout = e.Help.Timeout
 	}
-	var first []byte
+	var first, pooled []byte
 	exit, words := 0, ep.Command
-	for _, args := range e.Help.Args {
-		argv := slices.Concat(ep.Command, args)
+	options := engine.HelpFlags{}
+	for _, argv := range helpCommands(e, ep) {
 		out, code, err := r.Backend.Output(ctx, r.argv(ep.ID, argv), ep.Env, timeout)
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
@@ -85,10 +85,13 @@ func (r *runner) help(ctx context.Context, e *engine.Engine, ep EnginePlan, fact
 			facts.Missing = fmt.Sprintf("not installed: %s; install it, set frameworks.%s.server_command to the full path of its program, leave it out with --engines, or try the flow with --simulate", absent(argv[0], err), ep.ID)
 			return nil, nil
 		}
-		flags := e.Help.Parse(string(out))
-		if len(flags) > 0 {
-			facts.Options = slices.Sorted(maps.Keys(flags))
-			return out, nil
+		if flags := e.Help.Parse(string(out)); len(flags) > 0 {
+			maps.Copy(options, flags)
+			pooled = append(pooled, out...)
+			if len(e.Help.Commands) == 0 {
+				break
+			}
+			continue
 		}
 		if first == nil {
 			first, exit, words = out, code, argv
@@ -97,14 +100,31 @@ func (r *runner) help(ctx context.Context, e *engine.Engine, ep EnginePlan, fact
 			}
 		}
 	}
+	if len(options) > 0 {
+		facts.Options = slices.Sorted(maps.Keys(options))
+		return pooled, nil
+	}
 	if exit != 0 {
 		facts.Missing = fmt.Sprintf("not installed, or broken: `%s` ended with exit code %d: %s; install it into the environment that server_command uses, leave it out with --engines, or try the flow with --simulate", strings.Join(words, " "), exit, lastLine(first))
 		return first, nil
 	}
-	if len(e.Help.Args) > 0 {
+	if len(words) > len(ep.Command) || len(e.Help.Commands) > 0 {
 		facts.Warnings = append(facts.Warnings, result.Warning{Code: "no-help", Message: fmt.Sprintf("`%s` printed no option that could be read: flags were not checked against the installed version", strings.Join(words, " "))})
 	}
 	return first, nil
+}
+
+// helpCommands are the command lines that print an engine's help: tried in turn
+// until one defines a flag, or all of them where the engine's own lists none.
+func helpCommands(e *engine.Engine, ep EnginePlan) [][]string {
+	if len(e.Help.Commands) > 0 {
+		return e.Help.Commands
+	}
+	var list [][]string
+	for _, args := range e.Help.Args {
+		list = append(list, slices.Concat(ep.Command, args))
+	}
+	return list
 }
 
 // absent says in short why a program cannot be run.
