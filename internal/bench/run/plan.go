@@ -44,6 +44,7 @@ type Options struct {
 	Simulated string
 	SimArgs   []string // further words for the simulator
 	Command   string   // the command line of this program, for the record
+	Dir       string   // folder in which servers run; "" = that of this program
 }
 
 // Plan is everything that a run needs, normalised; a resumed run reads nothing
@@ -59,6 +60,10 @@ type Plan struct {
 	Precision    string   `json:"precision,omitempty"`
 	Quantization string   `json:"quantization,omitempty"`
 	Hardware     Hardware `json:"hardware"`
+
+	// Dir is the folder in which every server runs, so that a relative path in
+	// its command means the same wherever the run is resumed.
+	Dir string `json:"working_dir,omitempty"`
 
 	Simulated bool     `json:"simulated"`
 	SimArgs   []string `json:"sim_args,omitempty"`
@@ -130,7 +135,7 @@ func NewPlan(f *config.File, set engine.Set, o Options) (*Plan, error) {
 	effort := search.EffortOf(tier)
 	made := config.Plan(f, set, config.Options{Engines: o.Engines})
 	p := &Plan{
-		Schema: PlanSchema, SchemaVersion: PlanSchemaVersion, Name: f.Path(), Command: o.Command,
+		Schema: PlanSchema, SchemaVersion: PlanSchemaVersion, Name: f.Path(), Command: o.Command, Dir: o.Dir,
 		Model: f.Model.Name, ServedModel: f.ServedModel(), Precision: f.Model.Precision, Quantization: f.Model.Quantization,
 		Hardware:  Hardware{GPUModel: f.Hardware.GPUModel, GPUCount: f.Hardware.GPUCount, Nodes: f.Hardware.Nodes},
 		Simulated: o.Simulated != "", SimArgs: o.SimArgs, Smoke: tier == search.TierSmoke, Tier: tier, MaxTimeS: o.MaxTime.Seconds(),

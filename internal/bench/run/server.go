@@ -161,7 +161,7 @@ func (r *runner) serverSpec(c config.Candidate, ep EnginePlan, s *server) launch
 	host, port := endpointOf(s.engine, ep, c)
 	s.model = servedName(r.plan, c)
 	return launch.Spec{
-		Name: c.ID, Engine: s.engine, Env: ep.Env, Host: host, Port: port, Model: s.model, Log: s.log,
+		Name: c.ID, Engine: s.engine, Env: ep.Env, Dir: r.plan.Dir, Host: host, Port: port, Model: s.model, Log: s.log,
 		Argv:          func(port int) []string { return r.argv(c.Engine, command(s.engine, ep, c, host, port)) },
 		ReadyDeadline: time.Duration(ep.ReadyTimeoutS * float64(time.Second)),
 		APIKey:        r.apiKey, Mark: s.mark,
