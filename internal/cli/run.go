@@ -38,6 +38,7 @@ type runRequest struct {
 	resume    string
 	format    string
 	argv      []string // of this command, for the record
+	dir       string   // folder in which servers run
 }
 
 // runOutput is what `bench run --format json` prints.
@@ -85,7 +86,11 @@ be done (no engine installed, no place to write), 130 interrupted.`,
 			if r.resume != "" {
 				return a.resumeRun(c.Context(), r)
 			}
-			r.name = args[0]
+			dir, err := os.Getwd()
+			if err != nil {
+				return fail(ExitFailed, "change to a folder that exists", fmt.Errorf("the folder in which servers run: %w", err))
+			}
+			r.name, r.dir = args[0], dir
 			return a.startRun(c.Context(), r)
 		},
 	}
@@ -186,7 +191,7 @@ func (a *app) planOf(r runRequest) (*run.Plan, []byte, error) {
 	}
 	p, err := run.NewPlan(f, a.engines, run.Options{
 		Engines: ids, Scenarios: r.scenarios, Smoke: r.smoke, MaxTime: r.maxTime,
-		Simulated: gpu, SimArgs: r.simArgs, Command: strings.Join(r.argv, " "),
+		Simulated: gpu, SimArgs: r.simArgs, Command: strings.Join(r.argv, " "), Dir: r.dir,
 	})
 	if err != nil {
 		return nil, nil, fail(ExitUsage, "", err)
@@ -272,7 +277,7 @@ func (a *app) resumeRun(ctx context.Context, r runRequest) error {
 	}
 	restore := func(p *run.Plan) (*run.Plan, error) {
 		again := r
-		again.name, again.maxTime = p.Name, time.Duration(p.MaxTimeS*float64(time.Second))
+		again.name, again.dir, again.maxTime = from(p.Dir, p.Name), p.Dir, time.Duration(p.MaxTimeS*float64(time.Second))
 		again.smoke, again.simArgs = p.Smoke, p.SimArgs
 		if p.Simulated {
 			again.simulate = p.Hardware.GPUModel
@@ -297,6 +302,14 @@ func (a *app) resumeRun(ctx context.Context, r runRequest) error {
 	return a.endRun(r, res, err)
 }
 
+// from is a file's path as it was meant in a folder.
+func from(dir, name string) string {
+	if strings.HasPrefix(name, "cookbook:") || filepath.IsAbs(name) {
+		return name
+	}
+	return filepath.Join(dir, name)
+}
+
 // beginAgain begins a run that was killed between its manifest and its plan: the
 // manifest holds the command line.
 func (a *app) beginAgain(ctx context.Context, env run.Env, dir string) (run.Result, error) {
@@ -312,6 +325,9 @@ func (a *app) beginAgain(ctx context.Context, env run.Env, dir string) (run.Resu
 		return none, fmt.Errorf("run %s: %w", dir, run.ErrNotStarted)
 	}
 	again.name, again.argv = m.Command[len(runWords)], m.Command
+	if again.dir, err = os.Getwd(); err != nil {
+		return none, err
+	}
 	p, source, err := a.planOf(again)
 	if err != nil {
 		return none, err

@@ -276,6 +276,10 @@ func (p *Plan) uniqueSlug(name string) string {
 	return slug
 }
 
+// simulatedReady bounds the wait for a simulated server where the file sets no
+// bound: it loads nothing, so the minutes of a real one would be wasted.
+const simulatedReady = time.Minute
+
 func (p *Plan) addEngines(f *config.File, set engine.Set) error {
 	for _, e := range f.Enabled(set) {
 		if !slices.ContainsFunc(p.Candidates, func(c config.Candidate) bool { return c.Engine == e.ID }) {
@@ -283,6 +287,9 @@ func (p *Plan) addEngines(f *config.File, set engine.Set) error {
 		}
 		s, _ := f.Section(e)
 		ep := EnginePlan{ID: e.ID, Command: f.ServerCommand(e), Host: f.Launch.Host, ReadyTimeoutS: f.ReadyTimeout(e).Seconds()}
+		if p.Simulated && ep.ReadyTimeoutS == 0 {
+			ep.ReadyTimeoutS = simulatedReady.Seconds()
+		}
 		ep.Version = versionCommand(e, ep.Command)
 		for _, v := range s.Env {
 			ep.Env = append(ep.Env, v.Name+"="+v.Value)
