@@ -8,9 +8,11 @@ import (
 	"strings"
 
 	"llmdyno/internal/load/sample"
+	"llmdyno/internal/load/stat"
 )
 
 func (t *tally) summary(durationNs int64) Summary {
+	series := t.series() // before the distributions sort them
 	s := Summary{
 		DurationS: float64(max(durationNs, 0)) / second, Counts: t.counts, Errors: filled(t.errors),
 		TTFT: NewDist(t.ttft), E2E: NewDist(t.e2e), TPOT: NewDist(t.tpot), ITL: NewDist(t.itl),
@@ -36,7 +38,9 @@ func (t *tally) summary(durationNs int64) Summary {
 		s.Attainment = ratio(t.good, t.counts.Planned)
 	}
 	t.compatBlocks(&s, events)
-	s.Warnings = t.warnings()
+	s.Steady = steadiness(series)
+	s.Intervals = t.intervals(&s, series)
+	s.Warnings = append(t.warnings(), s.Steady.warnings()...)
 	return s
 }
 
@@ -232,18 +236,9 @@ func NewDist(x []float64) *Dist {
 	}
 }
 
-// Quantile is the q-quantile (0 to 1) of sorted samples by linear interpolation
-// between order statistics: type 7 of R. J. Hyndman, Y. Fan, "Sample Quantiles
-// in Statistical Packages", The American Statistician 50 (1996) 361-365. sorted
-// must not be empty.
-func Quantile(sorted []float64, q float64) float64 {
-	h := q * float64(len(sorted)-1)
-	i := int(h)
-	if i+1 >= len(sorted) {
-		return sorted[len(sorted)-1]
-	}
-	return sorted[i] + (h-float64(i))*(sorted[i+1]-sorted[i])
-}
+// Quantile is the q-quantile (0 to 1) of sorted samples, of which there must be
+// one, by linear interpolation (type 7).
+func Quantile(sorted []float64, q float64) float64 { return stat.QuantileOf(sorted, q) }
 
 func filled(m map[string]int) map[string]int {
 	if len(m) == 0 {

@@ -15,6 +15,9 @@
 //	goodput = successful requests within every limit, a second; a one-token
 //	      answer keeps a TPOT limit, as in vllm/benchmarks/serve.py @ 009e6d4a
 //	attainment = good / planned: failed and dropped ones are bad
+//
+// Beside the figures stand their intervals, which count dependent requests for
+// what they are worth, and whether there was a steady state to measure.
 package metric
 
 import (
@@ -60,6 +63,7 @@ type tally struct {
 	vGood                                                  int
 	firstSend, lastSend                                    int64
 	ok                                                     []*sample.Record
+	isGood, isOK                                           []bool // of all planned requests, of all sent ones; in the order of arrivals
 	spans                                                  []edge
 }
 
@@ -70,12 +74,33 @@ type edge struct {
 
 func collect(records []sample.Record, lim Limits) *tally {
 	t := &tally{lim: lim, errors: map[string]int{}, finish: map[string]int{}, source: map[string]int{}, firstSend: math.MaxInt64}
-	for i := range records {
-		if !records[i].Warmup {
-			t.add(&records[i])
+	for _, r := range inOrder(records) {
+		good, before := t.good, t.counts
+		t.add(r)
+		t.isGood = append(t.isGood, t.good > good)
+		if t.counts.Sent > before.Sent {
+			t.isOK = append(t.isOK, t.counts.Succeeded > before.Succeeded)
 		}
 	}
 	return t
+}
+
+// inOrder are the records without warm-up in the order of their arrivals: what
+// follows from the order of values must not follow from that of the file.
+func inOrder(records []sample.Record) []*sample.Record {
+	order := make([]*sample.Record, 0, len(records))
+	for i := range records {
+		if !records[i].Warmup {
+			order = append(order, &records[i])
+		}
+	}
+	arrival := func(a, b *sample.Record) int {
+		return cmp.Or(cmp.Compare(a.Sched, b.Sched), cmp.Compare(a.Index, b.Index))
+	}
+	if !slices.IsSortedFunc(order, arrival) {
+		slices.SortFunc(order, arrival)
+	}
+	return order
 }
 
 func (t *tally) add(r *sample.Record) {

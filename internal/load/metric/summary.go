@@ -100,8 +100,48 @@ type Summary struct {
 	// SharedEventRatio is the share of events that came in one read with others.
 	SharedEventRatio *float64 `json:"shared_event_ratio,omitempty"`
 
+	// Steady says whether the measured window was in a steady state; nil when no
+	// request succeeded.
+	Steady *Steady `json:"steady,omitempty"`
+	// Intervals are the confidence intervals of the headline figures, by the names
+	// that the figures have in a row: p50_ttft_ms, mean_e2e_ms, attainment.
+	Intervals map[string]Interval `json:"intervals,omitempty"`
+
 	Compat   Compat    `json:"compat"`
 	Warnings []Warning `json:"warnings,omitempty"`
+}
+
+// Steady is the verdict on the steadiness of the measured window, from the figure
+// that is farthest from steady: TTFT and TPOT, or E2E where there is no TTFT.
+type Steady struct {
+	Verdict string `json:"verdict"` // steady, trend, transient or unknown (too few requests)
+	Figure  string `json:"figure,omitempty"`
+	// P is the chance of such a trend without one: Mann-Kendall, Hamed-Rao.
+	P *float64 `json:"p,omitempty"`
+	// Drift is the change over the window by the Theil-Sen line, relative to the
+	// median.
+	Drift *float64 `json:"drift,omitempty"`
+	// Transient is the number of requests at the beginning that differ from the rest,
+	// by MSER-5; absent when none was found.
+	Transient *int `json:"transient_requests,omitempty"`
+	// Shift is the median of the transient over that of the rest, less 1.
+	Shift *float64 `json:"transient_shift,omitempty"`
+	// AfterTransient: what comes after the transient is steady.
+	AfterTransient bool `json:"steady_after_transient,omitempty"`
+}
+
+// Interval says what a figure is worth.
+type Interval struct {
+	// CI is the two-sided 95 % confidence interval, low and high, in the unit of the
+	// figure; absent when there are too few requests.
+	CI *[2]float64 `json:"ci,omitempty"`
+	N  int         `json:"n"` // requests behind the figure
+	// Effective is the number of independent requests that they are worth; of a rate
+	// it is not known.
+	Effective int `json:"n_effective,omitempty"`
+	// Needs is the number of such requests from which the figure has an interval;
+	// only where it has none, and so must not be relied on.
+	Needs int `json:"needs,omitempty"`
 }
 
 // Compat holds the figures under the names and definitions of other tools, so

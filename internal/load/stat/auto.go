@@ -158,7 +158,7 @@ func (b Bootstrap) Of(x []float64, statistic func([]float64) float64) (i Interva
 	}
 	slices.Sort(values)
 	tail := (1 - b.Level) / 2
-	return Interval{quantile(values, tail), quantile(values, 1-tail)}, true
+	return Interval{QuantileOf(values, tail), QuantileOf(values, 1-tail)}, true
 }
 
 func resample(r *rand.Rand, drawn, x []float64, block float64) {
@@ -182,16 +182,6 @@ func (b Bootstrap) Mean(x []float64) (Interval, bool) { return b.Of(x, mean) }
 func (b Bootstrap) Quantile(x []float64, q float64) (Interval, bool) {
 	return b.Of(x, func(s []float64) float64 {
 		slices.Sort(s)
-		return quantile(s, q)
+		return QuantileOf(s, q)
 	})
-}
-
-// quantile interpolates between order statistics (type 7).
-func quantile(sorted []float64, q float64) float64 {
-	h := q * float64(len(sorted)-1)
-	i := int(h)
-	if i+1 >= len(sorted) {
-		return sorted[len(sorted)-1]
-	}
-	return sorted[i] + (h-float64(i))*(sorted[i+1]-sorted[i])
 }

@@ -7,6 +7,19 @@ import (
 	"gonum.org/v1/gonum/mathext"
 )
 
+// QuantileOf is the q-quantile (0 to 1) of sorted values by linear interpolation
+// between order statistics: type 7 of R. J. Hyndman, Y. Fan, "Sample Quantiles in
+// Statistical Packages", The American Statistician 50 (1996) 361-365. sorted must
+// not be empty.
+func QuantileOf(sorted []float64, q float64) float64 {
+	h := q * float64(len(sorted)-1)
+	i := int(h)
+	if i+1 >= len(sorted) {
+		return sorted[len(sorted)-1]
+	}
+	return sorted[i] + (h-float64(i))*(sorted[i+1]-sorted[i])
+}
+
 // QuantileRanks are the ranks (1 = smallest) of the two order statistics of n
 // independent values that enclose the true q-quantile with at least the given
 // confidence, whatever the distribution, each side missing with at most half the
@@ -66,7 +79,7 @@ func QuantileInterval(series, sorted []float64, q, level float64) QuantileEstima
 	if n == 0 {
 		return QuantileEstimate{Needs: needs}
 	}
-	at := quantile(sorted, q)
+	at := QuantileOf(sorted, q)
 	below := make([]float64, n)
 	for i, v := range series {
 		if v <= at {
