@@ -17,6 +17,9 @@ const (
 	ArrivalConstant ArrivalKind = "constant" // equal gaps
 	ArrivalGamma    ArrivalKind = "gamma"    // gamma gaps of shape Burstiness
 	ArrivalClosed   ArrivalKind = "closed"   // the next request leaves when one ends
+	ArrivalRamp     ArrivalKind = "ramp"     // the rate goes from FromRPS to RateRPS
+	ArrivalSteps    ArrivalKind = "steps"    // one rate after another
+	ArrivalTrace    ArrivalKind = "trace"    // the instants of a trace
 )
 
 // Arrivals is an arrival process. The first arrival comes one gap after the
@@ -27,17 +30,38 @@ type Arrivals struct {
 	// RateRPS is the mean arrivals per second; 0 = all at once, at the start.
 	RateRPS float64
 	// Burstiness is the shape of gamma gaps: 1 = Poisson, smaller is burstier,
-	// larger more even. 0 = 1. Only for ArrivalGamma.
+	// larger more even. 0 = 1. Only for gamma gaps.
 	Burstiness float64
 	Seed       uint64
+
+	// Gaps is the law of the gaps of a ramp and of steps, in which time runs
+	// faster where the rate is higher: poisson (""), constant or gamma.
+	Gaps ArrivalKind
+	// FromRPS is the rate at which a ramp begins. It reaches RateRPS after Over
+	// and stays there.
+	FromRPS float64
+	Over    time.Duration
+	// Steps are the rates of ArrivalSteps; the last one stays.
+	Steps []Step
+	// Offsets are the instants of ArrivalTrace, in order, and TimeScale what
+	// they are multiplied by: 2 = half as fast; 0 = 1. A workload longer than
+	// the trace goes through it again, one mean gap after its end.
+	Offsets   []time.Duration
+	TimeScale float64
+}
+
+// Step is a rate that holds for a time; a rate of 0 is a pause.
+type Step struct {
+	RateRPS float64
+	For     time.Duration
 }
 
 // Validate says what is wrong with the process.
 func (a Arrivals) Validate() error {
 	switch a.Kind {
-	case ArrivalPoisson, ArrivalConstant, ArrivalGamma, ArrivalClosed, "":
+	case ArrivalPoisson, ArrivalConstant, ArrivalGamma, ArrivalClosed, ArrivalRamp, ArrivalSteps, ArrivalTrace, "":
 	default:
-		return fmt.Errorf("arrival process %q is not known; expected poisson, constant, gamma or closed", a.Kind)
+		return fmt.Errorf("arrival process %q is not known; expected poisson, constant, gamma, closed, ramp, steps or trace", a.Kind)
 	}
 	if !(a.RateRPS >= 0) || math.IsInf(a.RateRPS, 1) {
 		return fmt.Errorf("arrival rate %v requests/s: expected a number of at least 0 (0 = all at once)", a.RateRPS)
@@ -45,11 +69,11 @@ func (a Arrivals) Validate() error {
 	if !(a.Burstiness >= 0) || math.IsInf(a.Burstiness, 1) {
 		return fmt.Errorf("burstiness %v: expected a number above 0 (1 = Poisson); use constant arrivals for an infinite one", a.Burstiness)
 	}
-	return nil
+	return a.validateShape()
 }
 
 // AtOnce says that every arrival is due at the start: there is no rate.
-func (a Arrivals) AtOnce() bool { return a.Open() && !a.timed() && a.RateRPS == 0 }
+func (a Arrivals) AtOnce() bool { return a.Open() && !a.Timed() && a.RateRPS == 0 }
 
 // Open says whether arrivals ignore completions.
 func (a Arrivals) Open() bool { return a.Kind != ArrivalClosed }
@@ -62,24 +86,36 @@ const maxOffset = float64(10 * 365 * 24 * time.Hour)
 // of its own: all offsets are 0 and completions pace it.
 func (a Arrivals) Schedule(n int) []time.Duration {
 	out := make([]time.Duration, max(n, 0))
-	if a.RateRPS <= 0 || a.Kind == ArrivalClosed {
+	switch {
+	case a.Timed():
+		a.timedSchedule(out)
+		return out
+	case a.RateRPS <= 0 || a.Kind == ArrivalClosed:
 		return out
 	}
 	period := min(float64(time.Second)/a.RateRPS, maxOffset)
-	r := rand.New(rand.NewPCG(a.Seed, streamArrivals))
-	at := 0.0
+	next := a.unitProcess(a.Kind)
 	for i := range out {
-		switch a.Kind {
-		case ArrivalConstant:
-			at = float64(i+1) * period // index times period: no error accumulates
-		case ArrivalGamma:
-			at += gammaGap(r, a.shape()) * period
-		default:
-			at += r.ExpFloat64() * period
-		}
-		out[i] = time.Duration(min(at, maxOffset))
+		out[i] = time.Duration(min(next()*period, maxOffset))
 	}
 	return out
+}
+
+// unitProcess gives the instants of a process of rate 1, one at each call.
+func (a Arrivals) unitProcess(law ArrivalKind) (next func() float64) {
+	r := rand.New(rand.NewPCG(a.Seed, streamArrivals))
+	at := 0.0
+	return func() float64 {
+		switch law {
+		case ArrivalConstant:
+			at++ // index times period: no error accumulates
+		case ArrivalGamma:
+			at += gammaGap(r, a.shape())
+		default:
+			at += r.ExpFloat64()
+		}
+		return at
+	}
 }
 
 // streamArrivals keeps the random stream of arrivals apart from the prompts'.
@@ -115,6 +151,3 @@ func gammaGap(r *rand.Rand, shape float64) float64 {
 		}
 	}
 }
-
-// timed says that the kind has instants of its own, whatever the rate.
-func (a Arrivals) timed() bool { return false }

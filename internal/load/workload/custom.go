@@ -1,107 +1,104 @@
 package workload
 
 import (
-	"bufio"
-	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"maps"
-	"os"
+	"math"
+	"slices"
+	"time"
 
 	"llmdyno/internal/engine"
 )
 
-// Limits of a custom file.
-const (
-	maxRowBytes = 64 << 20
-	maxRows     = 1_000_000
-	maxFile     = 2 << 30
-)
-
-// row is one line of a custom file: a prompt as text, as token ids or as
-// messages ("messages", or "prompt" with a list of objects), the wanted output
-// length, and extra body fields.
+// row is one line of a custom file.
 type row struct {
 	Prompt    json.RawMessage  `json:"prompt"`
 	Messages  []engine.Message `json:"messages"`
+	Images    []string         `json:"images"`
 	OutputLen *int             `json:"output_len"`
 	InputLen  int              `json:"input_len"`
 	PromptLen int              `json:"prompt_len"`
+	Timestamp stamp            `json:"timestamp"`
 	Extra     map[string]any   `json:"extra_request_body"`
 }
 
 // ReadCustom reads the rows of a JSONL file of prompts; name stands in errors.
 // A line is an object with "prompt" (text, a list of token ids, or a list of
-// {"role","content"}) or "messages", and optionally "output_len", "input_len" or
-// "prompt_len", and "extra_request_body". Other members are ignored, empty lines
-// are skipped. outputLen serves rows without their own.
+// messages) or "messages", both in any form of the OpenAI protocol, and
+// optionally "output_len", "input_len" or "prompt_len", "extra_request_body",
+// "images" (added to the last message) and "timestamp". Other members are
+// ignored, empty lines are skipped. outputLen serves rows without their own.
+// Images must be URLs: files are read only for a [Spec] with a path.
 func ReadCustom(r io.Reader, name string, outputLen int) ([]Request, error) {
-	br := bufio.NewReaderSize(io.LimitReader(r, maxFile+1), 64<<10)
+	return readCustom(r, name, func(int) int { return outputLen }, nil)
+}
+
+func readCustom(r io.Reader, name string, outputLen func(int) int, pics *pictures) ([]Request, error) {
 	var out []Request
-	total := 0
-	for line := 1; ; line++ {
-		text, err := readLine(br)
-		if err != nil && !errors.Is(err, io.EOF) {
-			return nil, fmt.Errorf("workload %s, line %d: %w", name, line, err)
-		}
-		if total += len(text); total > maxFile {
-			return nil, fmt.Errorf("workload %s, line %d: the file is longer than %d bytes; split it", name, line, maxFile)
-		}
-		if text = bytes.TrimSpace(text); len(text) > 0 {
-			q, bad := parseRow(text, outputLen)
-			if bad != nil {
-				return nil, fmt.Errorf("workload %s, line %d: %w", name, line, bad)
-			}
-			if q.Index = len(out); q.Index >= maxRows {
-				return nil, fmt.Errorf("workload %s, line %d: more than %d rows; split the file", name, line, maxRows)
-			}
-			out = append(out, q)
-		}
-		if err != nil {
-			break
-		}
+	var stamps []stamp
+	err := eachLine(r, name, `a "prompt" or "messages"`, func(text []byte) error {
+		q, at, err := parseRow(text, outputLen(len(out)), pics)
+		q.Index = len(out)
+		out, stamps = append(out, q), append(stamps, at)
+		return err
+	})
+	if err != nil {
+		return nil, err
 	}
-	if len(out) == 0 {
-		return nil, fmt.Errorf("workload %s holds no rows; expected one JSON object a line with a \"prompt\" or \"messages\"", name)
-	}
-	return out, nil
+	return timed(out, stamps, name)
 }
 
-func readLine(br *bufio.Reader) ([]byte, error) {
-	var line []byte
-	for {
-		part, err := br.ReadSlice('\n')
-		line = append(line, part...)
-		if len(line) > maxRowBytes {
-			return nil, fmt.Errorf("longer than %d bytes", maxRowBytes)
-		}
-		if !errors.Is(err, bufio.ErrBufferFull) {
-			return line, err
+// timed gives the requests the instants of their rows, where all have one, and
+// puts them in that order.
+func timed(reqs []Request, stamps []stamp, name string) ([]Request, error) {
+	with, first, last := 0, int64(math.MaxInt64), int64(0)
+	for _, s := range stamps {
+		if s.given {
+			with++
+			first, last = min(first, s.ns), max(last, s.ns)
 		}
 	}
+	switch {
+	case with == 0:
+		return reqs, nil
+	case with < len(reqs):
+		return nil, fmt.Errorf("workload %s: %d of %d rows have a \"timestamp\"; expected all or none", name, with, len(reqs))
+	case float64(last-first) > maxOffset:
+		return nil, fmt.Errorf("workload %s: its instants span more than %v", name, time.Duration(maxOffset))
+	}
+	for i := range reqs {
+		reqs[i].At = time.Duration(stamps[i].ns - first)
+	}
+	slices.SortStableFunc(reqs, func(a, b Request) int { return cmp.Compare(a.At, b.At) })
+	for i := range reqs {
+		reqs[i].Index = i
+	}
+	return reqs, nil
 }
 
-func parseRow(text []byte, outputLen int) (Request, error) {
+func parseRow(text []byte, outputLen int, pics *pictures) (Request, stamp, error) {
 	var x row
-	if err := json.Unmarshal(text, &x); err != nil {
-		return Request{}, fmt.Errorf("expected a JSON object: %w", err)
+	if err := decodeRow(text, &x); err != nil {
+		return Request{}, stamp{}, err
 	}
-	q := Request{Messages: x.Messages, InputLen: max(x.InputLen, x.PromptLen), OutputLen: outputLen, Extra: x.Extra}
+	q := Request{Messages: x.Messages, InputLen: max(x.InputLen, x.PromptLen), SharedLen: -1, OutputLen: outputLen, Extra: x.Extra}
 	if x.OutputLen != nil {
 		q.OutputLen = *x.OutputLen
 	}
 	if q.OutputLen < 0 || q.OutputLen > maxLen || x.InputLen < 0 || x.PromptLen < 0 || q.InputLen > maxLen {
-		return q, fmt.Errorf("lengths %d in and %d out: expected 0 to %d each", q.InputLen, q.OutputLen, maxLen)
+		return q, stamp{}, fmt.Errorf("lengths %d in and %d out: expected 0 to %d each", q.InputLen, q.OutputLen, maxLen)
 	}
 	if err := q.setPrompt(x.Prompt); err != nil {
-		return q, err
+		return q, stamp{}, err
 	}
 	if q.Prompt == "" && len(q.PromptTokens) == 0 && len(q.Messages) == 0 {
-		return q, errors.New(`no prompt; expected "prompt" (text, token ids or messages) or "messages"`)
+		return q, stamp{}, errors.New(`no prompt; expected "prompt" (text, token ids or messages) or "messages"`)
 	}
-	return q, nil
+	return q, x.Timestamp, q.addImages(x.Images, pics)
 }
 
 func (q *Request) setPrompt(raw json.RawMessage) error {
@@ -127,32 +124,23 @@ func (q *Request) setPrompt(raw json.RawMessage) error {
 }
 
 func (s Spec) custom() ([]Request, error) {
-	f, err := os.Open(s.Path)
+	pics, err := openPictures(s.Path)
 	if err != nil {
 		return nil, fmt.Errorf("workload: %w; name an existing JSONL file", err)
 	}
-	defer f.Close()
-	rows, err := ReadCustom(f, s.Path, s.OutputLen)
-	if err != nil {
-		return nil, err
-	}
-	n := s.NumPrompts
-	if n == 0 {
-		n = len(rows)
-	}
-	out := make([]Request, n)
-	for i := range out {
-		out[i] = rows[i%len(rows)]
-		out[i].Index = i
-		out[i].Extra = merge(s.Extra, out[i].Extra)
-	}
-	return out, nil
+	defer pics.close()
+	return s.fromFile(func(r io.Reader, name string) ([]Request, error) {
+		return readCustom(r, name, s.outputLen, pics)
+	})
 }
 
 // merge lays over on base; neither is changed.
 func merge(base, over map[string]any) map[string]any {
-	if len(base) == 0 {
+	switch {
+	case len(base) == 0:
 		return over
+	case len(over) == 0:
+		return base
 	}
 	out := maps.Clone(base)
 	maps.Copy(out, over)

@@ -10,8 +10,11 @@
 package workload
 
 import (
+	"errors"
 	"fmt"
-	"math/rand/v2"
+	"io"
+	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -29,7 +32,28 @@ const (
 	KindRandom Kind = "random"
 	// KindCustom reads prompts from a JSONL file; see [ReadCustom].
 	KindCustom Kind = "custom"
+	// KindPrefix makes random prompts that share their beginnings; see [Prefix].
+	KindPrefix Kind = "shared_prefix"
+	// KindShareGPT takes the first exchange of recorded conversations; see
+	// [Spec.ReadShareGPT].
+	KindShareGPT Kind = "sharegpt"
+	// KindConversation makes conversations of several turns, or reads them; see
+	// [Spec.ReadConversations].
+	KindConversation Kind = "conversation"
+	// KindMooncake reads a Mooncake trace; see [Spec.ReadMooncake].
+	KindMooncake Kind = "mooncake"
+	// KindRequests reads a request list; see [ReadRequests].
+	KindRequests Kind = "requests"
 )
+
+// Kinds are all kinds.
+var Kinds = []Kind{KindRandom, KindCustom, KindPrefix, KindShareGPT, KindConversation, KindMooncake, KindRequests}
+
+// Synthetic says that the texts mean nothing, so that a model has to be kept from
+// ending early if it shall give the wanted output length.
+func (k Kind) Synthetic() bool {
+	return k == "" || k == KindRandom || k == KindPrefix || k == KindMooncake
+}
 
 // maxPrompts and maxLen bound what a workload may ask for: beyond them the
 // texts alone would fill the memory of an ordinary machine.
@@ -41,14 +65,40 @@ const (
 
 // Spec describes a workload.
 type Spec struct {
-	Kind       Kind   // "" = random
-	NumPrompts int    // requests; for KindCustom 0 = all rows, and rows are taken again from the first when there are fewer
-	InputLen   int    // words of a random prompt, nonce included
-	OutputLen  int    // tokens asked for; for KindCustom the value of rows without their own
-	Seed       uint64 // of random prompts
-	Path       string // file of KindCustom
+	Kind Kind // "" = random
+	// NumPrompts is the number of requests, every turn of a conversation being
+	// one. For a file 0 = all its rows, and rows are taken again from the first
+	// when there are fewer.
+	NumPrompts int
+	// InputLen and OutputLen are fixed lengths in tokens; Input and Output are
+	// distributions in their place. Prompts that are made have the input length,
+	// nonce included, exactly where Tokenizer or Counter is given, and in words
+	// otherwise. For files only the output length counts, for rows that have none.
+	InputLen, OutputLen int
+	Input, Output       Lengths
+	Compat              Compat // meaning of a range ratio
+	Seed                uint64 // of all that is drawn
+	Path                string // of a file
 	// Extra are request body fields given to every request.
 	Extra map[string]any
+	// Nonce puts words that no other request has before each prompt, so that a
+	// prefix cache finds nothing; the turns of a conversation have the same one.
+	// nil = true for KindRandom, else false.
+	Nonce *bool
+
+	Tokenizer Tokenizer // nil = none
+	Counter   Counter   // asked where there is no tokenizer; nil = none
+
+	Prefix Prefix // of KindPrefix
+	// Turns and ThinkMs are the number of turns of a conversation that is made,
+	// and the time in ms between the end of a turn and the next one where its
+	// file does not say.
+	Turns, ThinkMs Lengths
+	// BlockTokens are the tokens of one hash of a Mooncake trace; 0 = 512.
+	BlockTokens int
+	// MinTokens, MaxInput and MaxTotal leave out what is shorter or longer in a
+	// ShareGPT file; 0 = the bounds of the compatibility word.
+	MinTokens, MaxInput, MaxTotal int
 }
 
 // Request is one prompt before it is put into a wire format.
@@ -58,7 +108,10 @@ type Request struct {
 	PromptTokens []int
 	Messages     []engine.Message
 	InputLen     int // wanted prompt tokens; 0 = not stated
-	OutputLen    int // wanted output tokens; 0 = left to the server
+	// SharedLen are the tokens at the beginning that an earlier request of the
+	// workload has too, as planned; -1 = not known.
+	SharedLen int
+	OutputLen int // wanted output tokens; 0 = left to the server
 	// Extra are further body fields; a row's own win over the workload's.
 	Extra map[string]any
 
@@ -80,30 +133,194 @@ func (s Spec) Requests() ([]Request, error) {
 	if s.InputLen < 0 || s.InputLen > maxLen || s.OutputLen < 0 || s.OutputLen > maxLen {
 		return nil, fmt.Errorf("workload: lengths %d in and %d out: expected 0 to %d each", s.InputLen, s.OutputLen, maxLen)
 	}
+	if err := s.validateLengths(); err != nil {
+		return nil, err
+	}
+	reqs, err := s.make()
+	if err != nil {
+		return nil, err
+	}
+	return s.finish(reqs)
+}
+
+func (s Spec) validateLengths() error {
+	for name, l := range map[string]Lengths{"input": s.Input, "output": s.Output, "turns": s.Turns, "think": s.ThinkMs} {
+		if err := l.Validate(); err != nil {
+			return fmt.Errorf("workload: %s lengths: %w", name, err)
+		}
+	}
+	if s.Compat != "" && !slices.Contains(Compats, s.Compat) {
+		return fmt.Errorf("workload: compatibility with %q is not known; expected one of %q", s.Compat, Compats)
+	}
+	return nil
+}
+
+// lengths are the distributions of input and output.
+func (s Spec) lengths() (in, out Lengths) {
+	in, out = s.Input, s.Output
+	if in.IsZero() {
+		in = Fixed(s.InputLen)
+	}
+	if out.IsZero() {
+		out = Fixed(s.OutputLen)
+	}
+	return in, out
+}
+
+// outputLen is the output length of row i of a file that does not say.
+func (s Spec) outputLen(i int) int {
+	_, out := s.lengths()
+	return out.Draw(s.Seed, streamOutput, i, s.Compat)
+}
+
+func (s Spec) make() ([]Request, error) {
 	switch s.Kind {
 	case KindRandom, "":
 		return s.random()
+	case KindPrefix:
+		return s.sharedPrefix()
+	case KindConversation:
+		if s.Path == "" {
+			return s.conversations()
+		}
+		return s.fromFile(s.ReadConversations)
 	case KindCustom:
 		return s.custom()
+	case KindShareGPT:
+		return s.fromFile(s.ReadShareGPT)
+	case KindMooncake:
+		return s.fromFile(s.ReadMooncake)
+	case KindRequests:
+		return s.fromFile(ReadRequests)
 	}
-	return nil, fmt.Errorf("workload kind %q is not known; expected %q or %q", s.Kind, KindRandom, KindCustom)
+	return nil, fmt.Errorf("workload kind %q is not known; expected one of %q", s.Kind, Kinds)
 }
 
-func (s Spec) random() ([]Request, error) {
-	if s.InputLen < 1 {
-		return nil, fmt.Errorf("workload: random prompts of %d words: expected at least 1", s.InputLen)
+// fromFile reads the rows of the workload's file.
+func (s Spec) fromFile(read func(io.Reader, string) ([]Request, error)) ([]Request, error) {
+	f, err := os.Open(s.Path)
+	if err != nil {
+		return nil, fmt.Errorf("workload: %w; name an existing file", err)
 	}
-	if s.NumPrompts > maxWords/s.InputLen {
-		return nil, fmt.Errorf("workload: %d prompts of %d words are more than %d words; ask for fewer or shorter prompts", s.NumPrompts, s.InputLen, maxWords)
-	}
-	out := make([]Request, s.NumPrompts)
+	defer f.Close()
+	return read(f, s.Path)
+}
+
+// finish gives rows their number, their nonce and the workload's own fields.
+func (s Spec) finish(rows []Request) ([]Request, error) {
+	out := repeat(rows, s.NumPrompts)
 	for i := range out {
-		out[i] = Request{
-			Index: i, Prompt: RandomPrompt(s.Seed, i, s.InputLen),
-			InputLen: s.InputLen, OutputLen: s.OutputLen, Extra: s.Extra,
+		q := &out[i]
+		q.Index, q.Extra = i, merge(s.Extra, q.Extra)
+		if s.wantsNonce() && s.Kind != KindRandom && s.Kind != "" {
+			if err := s.mark(out, i); err != nil {
+				return nil, fmt.Errorf("workload: request %d: %w", i, err)
+			}
 		}
 	}
 	return out, nil
+}
+
+// repeat is n of the rows, taken again from the first when there are fewer; 0 =
+// each once. A row that waits for another waits for the one of its own passage.
+func repeat(rows []Request, n int) []Request {
+	if n == 0 || n == len(rows) || len(rows) == 0 {
+		return rows
+	}
+	var round time.Duration // from one passage to the next
+	for _, q := range rows {
+		round = max(round, q.At)
+	}
+	if len(rows) > 1 {
+		round += round / time.Duration(len(rows)-1)
+	}
+	out := make([]Request, n)
+	for i := range out {
+		passage := i / len(rows)
+		out[i] = rows[i%len(rows)]
+		out[i].At += time.Duration(passage) * round
+		if out[i].After > 0 {
+			out[i].After += passage * len(rows)
+		}
+		if passage > 0 && out[i].SharedLen >= 0 {
+			out[i].SharedLen = out[i].InputLen
+		}
+	}
+	return out
+}
+
+// root is the first request of the conversation of request i.
+func root(reqs []Request, i int) int {
+	for reqs[i].After > 0 {
+		i = reqs[i].After - 1
+	}
+	return i
+}
+
+func (s Spec) wantsNonce() bool {
+	if s.Nonce == nil {
+		return s.Kind == KindRandom || s.Kind == ""
+	}
+	return *s.Nonce
+}
+
+// mark puts the nonce of its conversation before request i.
+func (s Spec) mark(reqs []Request, i int) error {
+	q, nonce := &reqs[i], s.nonce(root(reqs, i))
+	switch {
+	case s.Kind == KindPrefix || s.Kind == KindMooncake:
+		return fmt.Errorf("a nonce would take away what the prompts of kind %s share; leave it off and change the seed instead", s.Kind)
+	case len(q.PromptTokens) > 0:
+		return errors.New("a nonce cannot be put before token ids; leave it off")
+	case len(q.Messages) > 0:
+		q.Messages = slices.Clone(q.Messages)
+		q.Messages[0] = q.Messages[0].WithPrefix(nonce)
+	default:
+		q.Prompt = nonce + q.Prompt
+	}
+	if q.InputLen > 0 {
+		n, err := s.count(nonce)
+		if err != nil {
+			return err
+		}
+		q.InputLen += n
+	}
+	switch {
+	case q.After == 0:
+		q.SharedLen = 0
+	case q.SharedLen >= 0:
+		q.SharedLen = min(reqs[q.After-1].InputLen, q.InputLen)
+	}
+	return nil
+}
+
+// SharedRatio is the prefix-hit rate that is meant: the prompt tokens at the
+// beginnings of requests that an earlier one has too, over all prompt tokens. It
+// supposes a cache that is empty at the start, loses nothing and knows of every
+// earlier request. ok is false where the lengths are not known.
+func SharedRatio(reqs []Request) (ratio float64, ok bool) {
+	shared, all := 0.0, 0.0
+	for _, q := range reqs {
+		if q.InputLen <= 0 || q.SharedLen < 0 {
+			return 0, false
+		}
+		shared += float64(q.SharedLen)
+		all += float64(q.InputLen)
+	}
+	if all == 0 {
+		return 0, false
+	}
+	return shared / all, true
+}
+
+// SharedRatio is the prefix-hit rate that the workload means; see [SharedRatio].
+func (s Spec) SharedRatio() (ratio float64, ok bool, err error) {
+	reqs, err := s.Requests()
+	if err != nil {
+		return 0, false, err
+	}
+	ratio, ok = SharedRatio(reqs)
+	return ratio, ok, nil
 }
 
 // RandomPrompt is the text of request i: words of a fixed list, the first ones
@@ -111,22 +328,12 @@ func (s Spec) random() ([]Request, error) {
 // prompts of a workload share more than a few tokens at the start and a prefix
 // cache has nothing to find. InputLen of 1 or 2 leaves no room for a whole nonce.
 func RandomPrompt(seed uint64, i, words int) string {
-	r := rand.New(rand.NewPCG(seed, uint64(i)))
-	var b strings.Builder
-	b.Grow(words * 6)
-	n := scatter(uint64(i), seed)
-	for w := range words {
-		if w > 0 {
-			b.WriteByte(' ')
-		}
-		if w < nonceWords {
-			b.WriteString(vocabulary[n&63])
-			n >>= 6
-			continue
-		}
-		b.WriteString(vocabulary[r.IntN(len(vocabulary))])
+	w := newWords(seed, 0, i, true)
+	add := make([]string, words)
+	for k := range add {
+		add[k] = w.next()
 	}
-	return b.String()
+	return glue("", add)
 }
 
 // nonceWords are the words that tell prompts apart, six bits each.

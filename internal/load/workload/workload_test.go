@@ -59,14 +59,14 @@ func TestPromptsBeginDifferently(t *testing.T) {
 
 func TestSpecRefuses(t *testing.T) {
 	for want, s := range map[string]Spec{
-		"number of prompts -1":   {NumPrompts: -1, InputLen: 1},
-		"10000001":               {NumPrompts: 10_000_001, InputLen: 1},
-		"lengths -1 in":          {NumPrompts: 1, InputLen: -1},
-		"-5 out":                 {NumPrompts: 1, InputLen: 1, OutputLen: -5},
-		"random prompts of 0":    {NumPrompts: 1},
-		"more than 2000000000":   {NumPrompts: 1_000_000, InputLen: 1_000_000},
-		`kind "sharegpt"`:        {Kind: "sharegpt", NumPrompts: 1},
-		"name an existing JSONL": {Kind: KindCustom, Path: "nowhere.jsonl"},
+		"number of prompts -1":  {NumPrompts: -1, InputLen: 1},
+		"10000001":              {NumPrompts: 10_000_001, InputLen: 1},
+		"lengths -1 in":         {NumPrompts: 1, InputLen: -1},
+		"-5 out":                {NumPrompts: 1, InputLen: 1, OutputLen: -5},
+		"random prompts of 0":   {NumPrompts: 1},
+		"more than 2000000000":  {NumPrompts: 1_000_000, InputLen: 1_000_000},
+		`kind "sonnets"`:        {Kind: "sonnets", NumPrompts: 1},
+		"name an existing file": {Kind: KindCustom, Path: "nowhere.jsonl"},
 	} {
 		if reqs, err := s.Requests(); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%+v: %d requests, %v, want %q", s, len(reqs), err, want)
@@ -82,10 +82,10 @@ func TestReadCustom(t *testing.T) {
 {"prompt":[{"role":"system","content":"be brief"}],"output_len":0}`
 	got, err := ReadCustom(strings.NewReader(text), "f", 7)
 	want := []Request{
-		{Index: 0, Prompt: "hello", InputLen: 2, OutputLen: 5},
-		{Index: 1, PromptTokens: []int{1, 2, 3}, InputLen: 3, OutputLen: 7},
-		{Index: 2, Messages: []engine.Message{{Role: "user", Content: "hi"}}, OutputLen: 7, Extra: map[string]any{"top_k": 4.0}},
-		{Index: 3, Messages: []engine.Message{{Role: "system", Content: "be brief"}}},
+		{Index: 0, Prompt: "hello", InputLen: 2, SharedLen: -1, OutputLen: 5},
+		{Index: 1, PromptTokens: []int{1, 2, 3}, InputLen: 3, SharedLen: -1, OutputLen: 7},
+		{Index: 2, Messages: []engine.Message{{Role: "user", Content: "hi"}}, SharedLen: -1, OutputLen: 7, Extra: map[string]any{"top_k": 4.0}},
+		{Index: 3, Messages: []engine.Message{{Role: "system", Content: "be brief"}}, SharedLen: -1},
 	}
 	if d := cmp.Diff(want, got); err != nil || d != "" {
 		t.Errorf("%v (-want +got):\n%s", err, d)
