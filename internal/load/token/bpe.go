@@ -19,33 +19,49 @@ type bpe struct {
 	fuseUnk      bool
 	byteFallback *[256]int32 // ids of <0x00> … <0xFF>; -1 = missing
 	frozen       *trie       // tokens that are one symbol from the start and never part of a merge; nil = none
-	// cut says that no merge joins a word's end with the mark of a space, so a
-	// piece may be cut before each mark without changing any id.
-	cut bool
+	// cut says that a piece may be cut before the mark of a space that follows a
+	// character which no token has before a mark: no merge can join the two, so
+	// no id changes. joins are the other characters.
+	cut   bool
+	joins map[rune]bool
 }
 
 const spaceMark = "▁"
 
-// words encodes a piece that may be cut before its marks.
+// words encodes a piece word by word.
 func (m *bpe) words(e *encoder, piece string) {
 	for len(piece) > 0 {
-		end := wordEnd(piece)
+		end := m.wordEnd(piece)
 		e.cached(m, piece[:end])
 		piece = piece[end:]
 	}
 }
 
-// wordEnd is where the first word ends: before a mark that follows something
-// else than a mark.
-func wordEnd(s string) int {
-	i := 0
-	for strings.HasPrefix(s[i:], spaceMark) {
-		i += len(spaceMark)
+// wordEnd is where the first word ends: before the first mark where a piece may
+// be cut.
+func (m *bpe) wordEnd(s string) int {
+	for at := 0; ; {
+		next := strings.Index(s[at:], spaceMark)
+		if next < 0 {
+			return len(s)
+		}
+		at += next
+		if last, _ := utf8.DecodeLastRuneInString(s[:at]); at > 0 && last != '▁' && !m.joins[last] {
+			return at
+		}
+		at += len(spaceMark)
 	}
-	if next := strings.Index(s[i:], spaceMark); next >= 0 {
-		return i + next
+}
+
+// learnJoins notes which characters stand before a mark in a token.
+func (m *bpe) learnJoins(token string) {
+	before := '▁'
+	for _, r := range token {
+		if r == '▁' && before != r {
+			m.joins[before] = true
+		}
+		before = r
 	}
-	return len(s)
 }
 
 func (m *bpe) word(e *encoder, piece string) {
@@ -281,7 +297,7 @@ func (e *encoder) pop() candidate {
 // learnMerges fills the pair table from the merges of a tokenizer.json.
 func (m *bpe) learnMerges(merges [][2]string) error {
 	m.pairs = newPairTable(len(merges))
-	m.cut = true
+	m.joins = map[rune]bool{}
 	for rank, p := range merges {
 		a, okA := m.vocab[p[0]]
 		b, okB := m.vocab[p[1]]
@@ -294,9 +310,9 @@ func (m *bpe) learnMerges(merges [][2]string) error {
 			return fmt.Errorf("model.merges[%d]: %q; expected it in model.vocab", rank, joined)
 		}
 		m.pairs.put(pairKey(a, b), uint64(rank)<<32|uint64(uint32(id)))
-		m.cut = m.cut && wordEnd(joined) == len(joined)
+		m.learnJoins(joined)
 	}
-	m.cut = m.cut && m.canCut()
+	m.cut = m.canCut()
 	return nil
 }
 

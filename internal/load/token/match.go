@@ -2,13 +2,27 @@ package token
 
 import (
 	"errors"
+	"fmt"
 	"unicode/utf8"
 )
 
+// maxNodes bounds the graph: a repeated group is written out.
+const maxNodes = 1 << 13
+
+// linker counts the nodes that it makes.
+type linker struct{ nodes int }
+
+func (l *linker) node(n node) (*node, error) {
+	if l.nodes++; l.nodes > maxNodes {
+		return nil, fmt.Errorf("more than %d parts with its repetitions written out", maxNodes)
+	}
+	return &n, nil
+}
+
 // link turns a sequence into nodes that end in next.
-func link(seq []*tree, next *node) (*node, error) {
+func (l *linker) link(seq []*tree, next *node) (*node, error) {
 	for i := len(seq) - 1; i >= 0; i-- {
-		n, err := linkOne(seq[i], next)
+		n, err := l.one(seq[i], next)
 		if err != nil {
 			return nil, err
 		}
@@ -17,135 +31,87 @@ func link(seq []*tree, next *node) (*node, error) {
 	return next, nil
 }
 
-func linkOne(t *tree, next *node) (*node, error) {
+func (l *linker) one(t *tree, next *node) (*node, error) {
 	switch {
 	case t.leaf != nil:
-		return linkLeaf(t, next)
+		return l.leaf(t, next)
 	case t.look != 0:
-		sub, err := linkAlts(t.alts, &node{op: opAccept})
-		if err == nil && t.repeated {
-			err = errors.New("a repeated look-ahead is not supported")
-		}
-		return &node{op: opLook, sub: sub, negated: t.look < 0, next: next}, err
-	case t.atomic || t.greed == possessive && t.repeated:
-		sub, err := linkRepeat(t, &node{op: opAccept})
-		return &node{op: opAtomic, sub: sub, next: next}, err
-	}
-	return linkRepeat(t, next)
-}
-
-func linkLeaf(t *tree, next *node) (*node, error) {
-	n := *t.leaf
-	n.next = next
-	if n.op != opSet {
 		if t.repeated {
-			return nil, errors.New("a repeated anchor is not supported")
+			return nil, errors.New("a repeated look-ahead is not supported")
 		}
-		return &n, nil
-	}
-	if t.repeated {
-		n.min, n.max, n.greed = t.min, t.max, t.greed
-	}
-	n.set = newRuneSet(n.members)
-	return &n, nil
-}
-
-func linkAlts(alts [][]*tree, next *node) (*node, error) {
-	alt := &node{op: opAlt}
-	for _, a := range alts {
-		n, err := link(a, next)
+		sub, err := l.alts(t.alts, &node{op: opAccept})
 		if err != nil {
 			return nil, err
 		}
-		alt.ways = append(alt.ways, n)
+		return l.node(node{op: opLook, sub: sub, negated: t.look < 0, next: next})
+	case t.atomic || t.greed == possessive && t.repeated:
+		sub, err := l.repeat(t, &node{op: opAccept})
+		if err != nil {
+			return nil, err
+		}
+		return l.node(node{op: opAtomic, sub: sub, next: next})
 	}
-	if len(alt.ways) == 1 {
-		return alt.ways[0], nil
-	}
-	return alt, nil
+	return l.repeat(t, next)
 }
 
-// linkRepeat writes a repeated group out: its least number in a row, then
-// optional ones inside each other, or a loop. A loop over a group that itself
-// repeats without bound can take exponential time, so it is refused, and so is a
-// loop over a group that can match nothing.
-func linkRepeat(t *tree, next *node) (*node, error) {
+func (l *linker) leaf(t *tree, next *node) (*node, error) {
+	n := *t.leaf
+	n.next = next
+	switch {
+	case n.op != opSet && t.repeated:
+		return nil, errors.New("a repeated anchor is not supported")
+	case t.repeated:
+		n.min, n.max, n.greed = t.min, t.max, t.greed
+	}
+	return l.node(n)
+}
+
+func (l *linker) alts(alts [][]*tree, next *node) (*node, error) {
+	var ways []*node
+	for _, a := range alts {
+		n, err := l.link(a, next)
+		if err != nil {
+			return nil, err
+		}
+		ways = append(ways, n)
+	}
+	if len(ways) == 1 {
+		return ways[0], nil
+	}
+	return l.node(node{op: opAlt, ways: ways})
+}
+
+// repeat writes a repeated group out: its least number in a row, then optional
+// ones inside each other. An unbounded loop over a group would recurse as deep as
+// the text is long; no known split expression has one, so it is refused.
+func (l *linker) repeat(t *tree, next *node) (_ *node, err error) {
 	lo, hi := 1, 1
 	if t.repeated {
 		lo, hi = t.min, t.max
 	}
-	if max(lo, hi) > 16 {
-		return nil, errors.New("a group repeated more than 16 times is not supported")
+	if hi < 0 || hi > 16 {
+		return nil, errors.New("a group repeated without bound or more than 16 times is not supported")
 	}
-	var err error
-	switch {
-	case hi < 0:
-		if unbounded(t.alts) {
-			return nil, errors.New("an unbounded repetition inside another one is not supported: it can take exponential time")
-		}
-		loop := &node{op: opAlt}
-		body, err := linkAlts(t.alts, loop)
+	end := next
+	for range hi - lo {
+		body, err := l.alts(t.alts, next)
 		if err != nil {
 			return nil, err
 		}
-		if canBeEmpty(t.alts) {
-			return nil, errors.New("repeating a group that can match nothing is not supported")
+		ways := []*node{body, end}
+		if t.greed == lazy {
+			ways = []*node{end, body}
 		}
-		loop.ways = choice(body, next, t.greed)
-		next = loop
-	default:
-		end := next
-		for range hi - lo {
-			body, err := linkAlts(t.alts, next)
-			if err != nil {
-				return nil, err
-			}
-			next = &node{op: opAlt, ways: choice(body, end, t.greed)}
+		if next, err = l.node(node{op: opAlt, ways: ways}); err != nil {
+			return nil, err
 		}
 	}
 	for range lo {
-		if next, err = linkAlts(t.alts, next); err != nil {
+		if next, err = l.alts(t.alts, next); err != nil {
 			return nil, err
 		}
 	}
 	return next, nil
-}
-
-func choice(body, skip *node, g greed) []*node {
-	if g == lazy {
-		return []*node{skip, body}
-	}
-	return []*node{body, skip}
-}
-
-func unbounded(alts [][]*tree) bool {
-	for _, a := range alts {
-		for _, t := range a {
-			if t.repeated && t.max < 0 || unbounded(t.alts) {
-				return true
-			}
-		}
-	}
-	return false
-}
-
-func canBeEmpty(alts [][]*tree) bool {
-	for _, a := range alts {
-		empty := true
-		for _, t := range a {
-			switch {
-			case t.repeated && t.min == 0, t.look != 0, t.leaf != nil && t.leaf.op != opSet:
-			case t.leaf != nil:
-				empty = false
-			default:
-				empty = empty && canBeEmpty(t.alts)
-			}
-		}
-		if empty {
-			return true
-		}
-	}
-	return false
 }
 
 // index fills the table of first bytes.
@@ -186,8 +152,9 @@ func canBegin(n *node, c rune, depth int) bool {
 
 // match is the end of the match that begins at at, or -1.
 func (p *pattern) match(text string, at int) int {
+	m := matcher{text: text, limit: longMatch + 16*(len(text)-at)}
 	if p.first == nil || at >= len(text) {
-		return run(p.start, text, at)
+		return m.run(p.start, at)
 	}
 	ways := p.wide
 	if b := text[at]; b < utf8.RuneSelf {
@@ -195,7 +162,7 @@ func (p *pattern) match(text string, at int) int {
 	}
 	for i := 0; ways != 0; i, ways = i+1, ways>>1 {
 		if ways&1 != 0 {
-			if end := run(p.ways[i], text, at); end >= 0 {
+			if end := m.run(p.ways[i], at); end >= 0 {
 				return end
 			}
 		}
@@ -224,8 +191,43 @@ func runeLen(text string, at int) int {
 	return n
 }
 
-// run walks the graph from n at at and returns the end of the match or -1.
-func run(n *node, text string, at int) int {
+// matcher walks the graph for one match. What follows a node depends on the
+// place alone, so once a match takes longer than simple ones do, failures are kept and no pair of node
+// and place is tried twice: an expression cannot take exponential time.
+type matcher struct {
+	text   string
+	steps  int
+	limit  int // steps after which failures are kept
+	failed map[visit]struct{}
+}
+
+type visit struct {
+	n  *node
+	at int
+}
+
+const longMatch = 1 << 12
+
+// run returns the end of the match of n at at, or -1.
+func (m *matcher) run(n *node, at int) int {
+	if m.steps++; m.steps < m.limit {
+		return m.walk(n, at)
+	}
+	key := visit{n, at}
+	if _, ok := m.failed[key]; ok {
+		return -1
+	}
+	end := m.walk(n, at)
+	if end < 0 {
+		if m.failed == nil {
+			m.failed = map[visit]struct{}{}
+		}
+		m.failed[key] = struct{}{}
+	}
+	return end
+}
+
+func (m *matcher) walk(n *node, at int) int {
 	for {
 		switch n.op {
 		case opAccept:
@@ -233,37 +235,37 @@ func run(n *node, text string, at int) int {
 		case opSet:
 			if n.min != 1 || n.max != 1 {
 				var done bool
-				if at, done = repeat(n, text, at); done {
+				if at, done = m.repeat(n, at); done {
 					return at
 				}
 				break
 			}
-			k := n.set.step(text, at)
+			k := n.set.step(m.text, at)
 			if k == 0 {
 				return -1
 			}
 			at += k
 		case opAlt:
 			for _, w := range n.ways {
-				if end := run(w, text, at); end >= 0 {
+				if end := m.run(w, at); end >= 0 {
 					return end
 				}
 			}
 			return -1
 		case opLook:
-			if (run(n.sub, text, at) >= 0) == n.negated {
+			if (m.run(n.sub, at) >= 0) == n.negated {
 				return -1
 			}
 		case opAtomic:
-			if at = run(n.sub, text, at); at < 0 {
+			if at = m.run(n.sub, at); at < 0 {
 				return -1
 			}
 		case opBegin:
-			if at != 0 && !(n.lines && text[at-1] == '\n') {
+			if at != 0 && !(n.lines && m.text[at-1] == '\n') {
 				return -1
 			}
 		case opEnd:
-			if at != len(text) && !(n.lines && text[at] == '\n') {
+			if at != len(m.text) && !(n.lines && m.text[at] == '\n') {
 				return -1
 			}
 		}
@@ -273,9 +275,10 @@ func run(n *node, text string, at int) int {
 
 // repeat matches a repeated set. done says that at is the end of the whole
 // match (or -1); otherwise the walk goes on at at with what follows.
-func repeat(n *node, text string, at int) (_ int, done bool) {
+func (m *matcher) repeat(n *node, at int) (_ int, done bool) {
+	text := m.text
 	if n.greed == lazy {
-		return repeatLazy(n, text, at), true
+		return m.repeatLazy(n, at), true
 	}
 	start, least, count := at, at, 0
 	set := n.set
@@ -303,7 +306,7 @@ func repeat(n *node, text string, at int) (_ int, done bool) {
 		return at, false
 	}
 	for {
-		if end := run(n.next, text, at); end >= 0 {
+		if end := m.run(n.next, at); end >= 0 {
 			return end, true
 		}
 		if at == least {
@@ -314,16 +317,16 @@ func repeat(n *node, text string, at int) (_ int, done bool) {
 	}
 }
 
-func repeatLazy(n *node, text string, at int) int {
+func (m *matcher) repeatLazy(n *node, at int) int {
 	for count := 0; ; count++ {
 		if count >= n.min {
-			if end := run(n.next, text, at); end >= 0 {
+			if end := m.run(n.next, at); end >= 0 {
 				return end
 			}
 		}
 		k := 0
 		if count != n.max {
-			k = n.set.step(text, at)
+			k = n.set.step(m.text, at)
 		}
 		if k == 0 {
 			return -1

@@ -20,8 +20,7 @@ const (
 // and Rust's fancy-regex do. RE2 has no look-ahead, which nearly all tokenizers
 // use, and a scanner per known expression would know only those; so the package
 // compiles the subset that split expressions are written in and refuses the
-// rest by name (back references, look-behind, conditionals, nested unbounded
-// repetition).
+// rest by name (back references, look-behind, conditionals, loops over groups).
 type pattern struct {
 	start *node
 	// ways are the top-level alternatives; first has, for each ASCII byte, the
@@ -41,7 +40,6 @@ const (
 	opAtomic    // sub without giving back
 	opBegin     // start of text or of a line
 	opEnd       // end of text or of a line
-	opEmpty
 )
 
 type greed uint8
@@ -55,7 +53,6 @@ const (
 type node struct {
 	op       op
 	set      *runeSet
-	members  ranges
 	min, max int // of opSet; max < 0 = any number
 	greed    greed
 	ways     []*node
@@ -105,10 +102,10 @@ func compile(src string, d dialect) (p *pattern, err error) {
 	if err != nil {
 		return nil, err
 	}
-	accept := &node{op: opAccept}
+	accept, l := &node{op: opAccept}, &linker{}
 	p = &pattern{}
 	for _, a := range alts {
-		n, err := link(a, accept)
+		n, err := l.link(a, accept)
 		if err != nil {
 			return nil, fmt.Errorf("split expression %q: %w", src, err)
 		}
@@ -189,7 +186,7 @@ func (p *patternParser) setTree(set ranges) *tree {
 	if p.fold {
 		set = set.fold()
 	}
-	return &tree{leaf: &node{op: opSet, members: set, min: 1, max: 1}}
+	return &tree{leaf: &node{op: opSet, set: newRuneSet(set), min: 1, max: 1}}
 }
 
 func (p *patternParser) group() (*tree, error) {

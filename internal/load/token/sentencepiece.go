@@ -308,9 +308,9 @@ func (t *Tokenizer) spBPE(m *spModel, user *trie) error {
 	}
 	b := &bpe{vocab: vocab, unk: m.unknown(), fuseUnk: true, byteFallback: m.bytes(), frozen: user}
 	b.learnRanks(vocab, func(id int32) uint32 { return ranks[id] })
-	b.cut = b.canCut()
+	b.cut, b.joins = b.canCut(), map[rune]bool{}
 	for _, p := range m.pieces {
-		b.cut = b.cut && wordEnd(p.text) == len(p.text)
+		b.learnJoins(p.text)
 	}
 	t.model = b
 	return nil

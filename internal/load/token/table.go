@@ -5,10 +5,12 @@ import "math/bits"
 // pairTable maps pairs of ids to a value: open addressing, since the merge loop
 // is little else than this look-up.
 type pairTable struct {
-	keys, vals []uint64
-	shift      uint
-	used       int
+	slots []pairSlot
+	shift uint
+	used  int
 }
+
+type pairSlot struct{ key, val uint64 }
 
 const (
 	noKey = ^uint64(0)
@@ -17,31 +19,22 @@ const (
 
 func newPairTable(n int) pairTable {
 	size := 1 << bits.Len(uint(max(n, 8)*2-1))
-	t := pairTable{keys: make([]uint64, size), vals: make([]uint64, size), shift: uint(64 - bits.TrailingZeros(uint(size)))}
-	for i := range t.keys {
-		t.keys[i] = noKey
+	t := pairTable{slots: make([]pairSlot, size), shift: uint(64 - bits.TrailingZeros(uint(size)))}
+	for i := range t.slots {
+		t.slots[i].key = noKey
 	}
 	return t
 }
 
 func pairKey(a, b int32) uint64 { return uint64(uint32(a))<<32 | uint64(uint32(b)) }
 
-func (t *pairTable) slot(key uint64) int {
-	mask := len(t.keys) - 1
-	i := int(key*0x9E3779B97F4A7C15>>t.shift) & mask
-	for t.keys[i] != key && t.keys[i] != noKey {
-		i = (i + 1) & mask
-	}
-	return i
-}
-
 func (t *pairTable) get(a, b int32) uint64 {
 	key := pairKey(a, b)
-	mask := len(t.keys) - 1
+	mask := len(t.slots) - 1
 	for i := int(key*0x9E3779B97F4A7C15>>t.shift) & mask; ; i = (i + 1) & mask {
-		switch t.keys[i] {
+		switch s := &t.slots[i]; s.key {
 		case key:
-			return t.vals[i]
+			return s.val
 		case noKey:
 			return none
 		}
@@ -49,22 +42,26 @@ func (t *pairTable) get(a, b int32) uint64 {
 }
 
 func (t *pairTable) put(key, val uint64) {
-	if t.used*2 >= len(t.keys) {
+	if t.used*2 >= len(t.slots) {
 		t.grow()
 	}
-	i := t.slot(key)
-	if t.keys[i] == noKey {
+	mask := len(t.slots) - 1
+	i := int(key*0x9E3779B97F4A7C15>>t.shift) & mask
+	for t.slots[i].key != key && t.slots[i].key != noKey {
+		i = (i + 1) & mask
+	}
+	if t.slots[i].key == noKey {
 		t.used++
 	}
-	t.keys[i], t.vals[i] = key, val
+	t.slots[i] = pairSlot{key, val}
 }
 
 func (t *pairTable) grow() {
 	old := *t
-	*t = newPairTable(len(old.keys))
-	for i, k := range old.keys {
-		if k != noKey {
-			t.put(k, old.vals[i])
+	*t = newPairTable(len(old.slots))
+	for _, s := range old.slots {
+		if s.key != noKey {
+			t.put(s.key, s.val)
 		}
 	}
 }

@@ -1,6 +1,6 @@
 """Compares package token with the reference libraries on any tokenizer.
 
-From the root of the repository, with tokenizers and sentencepiece installed:
+From the root of the repository, with tokenizers, tiktoken and sentencepiece installed:
   python internal/load/token/testdata/gen/verify.py PATH/tokenizer.json PATH/tokenizer.model ...
 """
 import base64, json, pathlib, subprocess, sys, tempfile
@@ -26,9 +26,21 @@ def reference(path):
         t.no_truncation(), t.no_padding()
         return lambda s: (t.encode(s, add_special_tokens=False).ids, t.encode(s).ids,
                           t.decode(t.encode(s, add_special_tokens=False).ids, skip_special_tokens=False))
+    if path.endswith(".tiktoken"):
+        return tiktoken_reference(path)
     import sentencepiece
     p = sentencepiece.SentencePieceProcessor(model_file=path)
     return lambda s: (p.encode(s), None, None)
+
+
+def tiktoken_reference(path):
+    """The published encoding of the file's name, with the ranks of the file."""
+    import tiktoken, tiktoken.load, tiktoken_ext.openai_public as public
+    ranks = {base64.b64decode(t): int(r) for t, r in (line.split() for line in open(path))}
+    public.load_tiktoken_bpe = lambda *_, **__: ranks
+    public.data_gym_to_mergeable_bpe_ranks = lambda *_, **__: ranks
+    e = tiktoken.Encoding(**public.ENCODING_CONSTRUCTORS[pathlib.Path(path).stem]())
+    return lambda s: (e.encode(s, allowed_special="all"), None, e.decode(e.encode(s, allowed_special="all")))
 
 
 def main(paths, n=3000):
