@@ -7,6 +7,7 @@ import (
 
 	"llmdyno/internal/bench/config"
 	"llmdyno/internal/bench/result"
+	"llmdyno/internal/bench/search"
 	"llmdyno/internal/engine/all"
 )
 
@@ -109,6 +110,27 @@ func TestFolders(t *testing.T) {
 	}
 	if len(seen) != 12 {
 		t.Errorf("%d folders for 12 load points: %v", len(seen), seen)
+	}
+}
+
+// A row says which of its load figures were found by trying several.
+func TestSearchedFigures(t *testing.T) {
+	p := somePlan(1)
+	for _, c := range []struct {
+		loads []search.Load
+		caps  []int
+		want  []string
+	}{
+		{nil, []int{0}, []string{"request_rate"}},
+		{nil, []int{0, 8}, []string{"request_rate", "max_concurrency"}},
+		{[]search.Load{{MaxConcurrency: 4}}, []int{0, 8}, nil},
+		{[]search.Load{{MaxConcurrency: 2}, {MaxConcurrency: 8}}, []int{0}, []string{"max_concurrency"}},
+		{[]search.Load{{RateRPS: 2}, {RateRPS: 8}}, []int{0}, []string{"request_rate"}},
+	} {
+		p.Load.Loads, p.Load.Caps = c.loads, c.caps
+		if got := p.workloadOf(p.Scenarios[0]).Searched; !slices.Equal(got, c.want) {
+			t.Errorf("loads %v, caps %v: %v, expected %v", c.loads, c.caps, got, c.want)
+		}
 	}
 }
 

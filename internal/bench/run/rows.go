@@ -99,13 +99,19 @@ func (p *Plan) workloadOf(sc Scenario) result.Workload {
 	if len(p.Load.Loads) == 1 {
 		w.RequestRate, w.MaxConcurrency = given(p.Load.Loads[0])
 	}
-	if len(p.Load.Loads) == 0 && p.Load.Range.Any() || len(p.Load.Loads) > 1 {
+	if p.Load.varies(func(l search.Load) float64 { return l.RateRPS }) || len(p.Load.Loads) == 0 && p.Load.Range.Any() {
 		w.Searched = append(w.Searched, result.SearchedRate)
 	}
-	if len(p.Load.Loads) == 0 && len(p.Load.Caps) > 1 || len(p.Load.Loads) > 1 {
+	if p.Load.varies(func(l search.Load) float64 { return float64(l.MaxConcurrency) }) || len(p.Load.Loads) == 0 && len(p.Load.Caps) > 1 {
 		w.Searched = append(w.Searched, result.SearchedConcurrency)
 	}
 	return w
+}
+
+// varies says that the listed load points differ in a figure: which of them a
+// row answers for is then found, not given.
+func (l LoadPlan) varies(of func(search.Load) float64) bool {
+	return slices.ContainsFunc(l.Loads, func(x search.Load) bool { return of(x) != of(l.Loads[0]) })
 }
 
 // given are rate and cap of a load point as rows hold them.
