@@ -156,8 +156,14 @@ func (d *lenient) value(path string, v any, into reflect.Value) {
 		d.integer(path, v, into)
 	case reflect.Slice:
 		d.list(path, v, into)
+	case reflect.Array:
+		d.array(path, v, into)
 	case reflect.Map:
-		d.counts(path, v, into)
+		if into.Type().Elem().Kind() == reflect.Struct {
+			d.entries(path, v, into)
+		} else {
+			d.counts(path, v, into)
+		}
 	}
 }
 
@@ -211,6 +217,34 @@ func (d *lenient) list(path string, v any, into reflect.Value) {
 			into.Set(reflect.Append(into, elem))
 		}
 	}
+}
+
+// array takes a list of exactly the length of into.
+func (d *lenient) array(path string, v any, into reflect.Value) {
+	items, ok := v.([]any)
+	if !ok || len(items) != into.Len() {
+		d.problem(path, "expected a list of %d, got %s: left out", into.Len(), describe(v))
+		return
+	}
+	for i, item := range items {
+		d.value(fmt.Sprintf("%s[%d]", path, i), item, into.Index(i))
+	}
+}
+
+// entries takes an object whose values are objects of one kind.
+func (d *lenient) entries(path string, v any, into reflect.Value) {
+	object, ok := v.(map[string]any)
+	if !ok {
+		d.problem(path, "expected an object, got %s: left out", describe(v))
+		return
+	}
+	out := reflect.MakeMap(into.Type())
+	for _, key := range slices.Sorted(maps.Keys(object)) {
+		entry := reflect.New(into.Type().Elem()).Elem()
+		d.value(join(path, key), object[key], entry)
+		out.SetMapIndex(reflect.ValueOf(key), entry)
+	}
+	into.Set(out)
 }
 
 func (d *lenient) counts(path string, v any, into reflect.Value) {

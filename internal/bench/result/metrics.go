@@ -39,6 +39,11 @@ type Metrics struct {
 	MeanConcurrency *float64       `json:"mean_concurrency,omitempty"`
 	PeakConcurrency *int           `json:"peak_concurrency,omitempty"`
 
+	// Steady and Intervals are the trial's verdict on its own figures; intervals go
+	// by the keys of the figures. See docs/measurement.md.
+	Steady    *metric.Steady             `json:"steady,omitempty"`
+	Intervals map[string]metric.Interval `json:"intervals,omitempty"`
+
 	TTFT         Latency `json:"-"` // time to first token
 	TPOT         Latency `json:"-"` // time per output token
 	ITL          Latency `json:"-"` // inter-token latency
@@ -108,11 +113,28 @@ func FromSummary(s metric.Summary) Metrics {
 		MeanConcurrency: s.MeanConcurrency, PeakConcurrency: s.PeakConcurrency,
 		TTFT: latencyOf(s.TTFT), TPOT: latencyOf(s.TPOT), ITL: latencyOf(s.ITL), E2E: latencyOf(s.E2E),
 		EventGap: latencyOf(s.EventGap), E2EFromSched: latencyOf(s.E2EFromSched), SendLag: latencyOf(s.SendLag),
+		Steady: s.Steady, Intervals: rowKeys(s.Intervals),
 	}
 	if s.DurationS > 0 {
 		m.DurationS = ptr(s.DurationS)
 	}
 	return m
+}
+
+// rowKeys gives the intervals of rates the keys that rows have, upstream's names.
+func rowKeys(intervals map[string]metric.Interval) map[string]metric.Interval {
+	var out map[string]metric.Interval
+	for name, i := range intervals {
+		if out == nil {
+			out = map[string]metric.Interval{}
+		}
+		switch name {
+		case "request_throughput_rps", "output_token_throughput_tps", "total_token_throughput_tps":
+			name = name[:strings.LastIndexByte(name, '_')]
+		}
+		out[name] = i
+	}
+	return out
 }
 
 func latencyOf(d *metric.Dist) Latency {
@@ -127,10 +149,10 @@ func latencyOf(d *metric.Dist) Latency {
 }
 
 // Brief is m without the parts that only a chosen point needs: quantiles,
-// secondary latencies and token sums. It is what a Point holds.
+// intervals, secondary latencies and token sums. It is what a Point holds.
 func (m Metrics) Brief() Metrics {
 	m.InputTokens, m.OutputTokens, m.CachedTokens = nil, nil, nil
-	m.EventGap, m.E2EFromSched = Latency{}, Latency{}
+	m.EventGap, m.E2EFromSched, m.Intervals = Latency{}, Latency{}, nil
 	for _, q := range m.quantities() {
 		q.latency.Quantiles = nil
 	}

@@ -90,6 +90,27 @@ func trialRecords() []sample.Record {
 	return out
 }
 
+// Every interval goes by the key of a figure in the same row.
+func TestIntervalsGoByTheKeysOfTheRow(t *testing.T) {
+	m := FromSummary(metric.Compute(trialRecords(), 10e9, metric.Limits{TTFTMs: 100}))
+	text, err := json.Marshal(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var keys map[string]any
+	if err := json.Unmarshal(text, &keys); err != nil {
+		t.Fatal(err)
+	}
+	if len(m.Intervals) < 15 {
+		t.Errorf("only %d intervals", len(m.Intervals))
+	}
+	for key := range m.Intervals {
+		if _, ok := keys[key].(float64); !ok {
+			t.Errorf("interval of %s, which the row lacks", key)
+		}
+	}
+}
+
 func TestReadForgives(t *testing.T) {
 	tests := []struct {
 		name, line string
@@ -112,6 +133,14 @@ func TestReadForgives(t *testing.T) {
 				return r.CandidateID == "NaN kept" && r.Metrics.RequestThroughput == nil && r.Metrics.TTFT.P50 == nil && *r.Metrics.SuccessRate == 1
 			},
 			`metrics.request_throughput: expected a number, got "NaN"`},
+		{"interval of three", `{"framework":"vllm","status":"ok","metrics":{"intervals":{"p50_ttft_ms":{"ci":[1,2,3],"n":80},"attainment":{"ci":[0.5,0.75]}}}}`,
+			func(r Row) bool {
+				a, b := r.Metrics.Intervals["p50_ttft_ms"], r.Metrics.Intervals["attainment"]
+				return a.CI == nil && a.N == 80 && *b.CI == [2]float64{0.5, 0.75}
+			},
+			"metrics.intervals.p50_ttft_ms.ci: expected a list of 2"},
+		{"intervals as text", `{"framework":"vllm","status":"ok","metrics":{"intervals":"none","success_rate":1}}`,
+			func(r Row) bool { return r.Metrics.Intervals == nil && *r.Metrics.SuccessRate == 1 }, "metrics.intervals: expected an object"},
 		{"inf as text", `{"framework":"vllm","status":"ok","metrics":{"request_throughput":"inf"}}`, func(r Row) bool { return r.Metrics.RequestThroughput == nil }, `got "inf"`},
 		{"true as figure", `{"framework":"vllm","status":"ok","metrics":{"request_throughput":true}}`, func(r Row) bool { return r.Metrics.RequestThroughput == nil }, "got true"},
 		{"figure with unit", `{"framework":"vllm","status":"ok","metrics":{"request_throughput":"12.5 req/s"}}`, func(r Row) bool { return r.Metrics.RequestThroughput == nil }, `got "12.5 req/s"`},

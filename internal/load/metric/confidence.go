@@ -170,26 +170,44 @@ func shareInterval(is []bool) Interval {
 const rateBins = 400
 
 // rateIntervals judges rates by what was finished in each part of the duration,
-// counted from the first send. The tokens of a request are spread evenly between
-// its first text and its end.
+// counted from the first send. The output tokens of a request are spread evenly
+// between its first text and its end, those of its prompt between its send and its
+// first text.
 func (t *tally) rateIntervals(s *Summary, m map[string]Interval) {
 	if s.RequestThroughput == nil {
 		return
 	}
 	b := bins{start: t.firstSend, width: s.DurationS * second / rateBins}
-	var requests, tokens [rateBins]float64
+	var requests, output, total, good [rateBins]float64
 	for _, r := range t.ok {
 		end := lastInstant(r)
 		if end == sample.Never {
 			continue
 		}
+		first := r.FirstText
+		if first == sample.Never {
+			first = end
+		}
 		requests[b.of(end)]++
-		b.spread(tokens[:], r.FirstText, end, float64(r.OutputTokens))
+		b.spread(output[:], first, end, float64(r.OutputTokens))
+		b.spread(total[:], first, end, float64(r.OutputTokens))
+		b.spread(total[:], r.Send, first, float64(r.InputTokens))
 	}
-	n := t.counts.Succeeded
-	m["request_throughput_rps"] = rateInterval(requests[:], b.width, n)
-	if s.OutputTokenThroughput != nil {
-		m["output_token_throughput_tps"] = rateInterval(tokens[:], b.width, n)
+	for _, end := range t.goodEnds {
+		good[b.of(end)]++
+	}
+	for _, x := range []struct {
+		name   string
+		figure *float64
+		perBin []float64
+	}{
+		{"request_throughput_rps", s.RequestThroughput, requests[:]}, {"goodput_rps", s.Goodput, good[:]},
+		{"output_token_throughput_tps", s.OutputTokenThroughput, output[:]},
+		{"total_token_throughput_tps", s.TotalTokenThroughput, total[:]},
+	} {
+		if x.figure != nil {
+			m[x.name] = rateInterval(x.perBin, b.width, t.counts.Succeeded)
+		}
 	}
 }
 
@@ -205,10 +223,7 @@ func (b bins) of(at int64) int {
 }
 
 func (b bins) spread(into []float64, from, to int64, amount float64) {
-	first, last := b.of(to), b.of(to)
-	if from != sample.Never {
-		first = b.of(from)
-	}
+	first, last := b.of(from), b.of(to)
 	each := amount / float64(last-first+1)
 	for k := first; k <= last; k++ {
 		into[k] += each

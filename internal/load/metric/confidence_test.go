@@ -78,8 +78,8 @@ func TestSmallSamplesAreMarked(t *testing.T) {
 		{1, "attainment success_rate"},
 		{9, "attainment p50_ttft_ms success_rate"},
 		{10, "attainment mean_ttft_ms p50_ttft_ms success_rate"},
-		{80, "attainment mean_ttft_ms output_token_throughput_tps p50_ttft_ms p90_ttft_ms p95_ttft_ms request_throughput_rps success_rate"},
-		{800, "attainment mean_ttft_ms output_token_throughput_tps p50_ttft_ms p90_ttft_ms p95_ttft_ms p99_ttft_ms request_throughput_rps success_rate"},
+		{80, "attainment goodput_rps mean_ttft_ms output_token_throughput_tps p50_ttft_ms p90_ttft_ms p95_ttft_ms request_throughput_rps success_rate total_token_throughput_tps"},
+		{800, "attainment goodput_rps mean_ttft_ms output_token_throughput_tps p50_ttft_ms p90_ttft_ms p95_ttft_ms p99_ttft_ms request_throughput_rps success_rate total_token_throughput_tps"},
 	} {
 		s := Compute(stream(w.n, 5, calm), int64(w.n)*50_000_000+200_000_000, Limits{TTFTMs: 115})
 		var have []string
@@ -171,8 +171,10 @@ func TestRateIntervals(t *testing.T) {
 	if j.CI == nil || rate < j.CI[0] || rate > j.CI[1] || j.CI[1]-j.CI[0] < 3*(i.CI[1]-i.CI[0]) {
 		t.Errorf("rate that halves, %v: %v", rate, j.CI)
 	}
-	tokens := s.Intervals["output_token_throughput_tps"]
-	if v := *s.OutputTokenThroughput; tokens.CI == nil || v < tokens.CI[0] || v > tokens.CI[1] {
-		t.Errorf("tokens %v: %v", v, tokens.CI)
+	s = Compute(steady, 50_200_000_000, Limits{TTFTMs: 110})
+	for name, v := range map[string]*float64{"output_token_throughput_tps": s.OutputTokenThroughput, "total_token_throughput_tps": s.TotalTokenThroughput, "goodput_rps": s.Goodput} {
+		if i := s.Intervals[name]; i.CI == nil || *v < i.CI[0] || *v > i.CI[1] || i.CI[1]-i.CI[0] > 0.4**v {
+			t.Errorf("%s %v: %v", name, *v, i.CI)
+		}
 	}
 }

@@ -64,6 +64,7 @@ type tally struct {
 	firstSend, lastSend                                    int64
 	ok                                                     []*sample.Record
 	isGood, isOK                                           []bool // of all planned requests, of all sent ones; in the order of arrivals
+	goodEnds                                               []int64
 	spans                                                  []edge
 }
 
@@ -216,6 +217,7 @@ func (t *tally) latencies(r *sample.Record) {
 	}
 	if t.within(ttft, tpot, ms(e2e)) {
 		t.good++
+		t.goodEnds = append(t.goodEnds, end)
 	}
 	t.compat(r, e2e)
 }

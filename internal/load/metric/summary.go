@@ -103,8 +103,8 @@ type Summary struct {
 	// Steady says whether the measured window was in a steady state; nil when no
 	// request succeeded.
 	Steady *Steady `json:"steady,omitempty"`
-	// Intervals are the confidence intervals of the headline figures, by the names
-	// that the figures have in a row: p50_ttft_ms, mean_e2e_ms, attainment.
+	// Intervals are the confidence intervals of the headline figures, by the
+	// names of the figures: p50_ttft_ms, mean_e2e_ms, attainment, goodput_rps.
 	Intervals map[string]Interval `json:"intervals,omitempty"`
 
 	Compat   Compat    `json:"compat"`
