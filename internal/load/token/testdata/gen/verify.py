@@ -43,8 +43,8 @@ def tiktoken_reference(path):
     return lambda s: (e.encode(s, allowed_special="all"), None, e.decode(e.encode(s, allowed_special="all")))
 
 
-def main(paths, n=3000):
-    raws = [s.encode() for s in NASTY] + BYTES + [s.encode() for s in mixtures(n, 7)]
+def main(paths, n=6000, seed=11):
+    raws = [s.encode() for s in NASTY] + BYTES + [s.encode() for s in mixtures(n, seed)]
     bad = False
     for path in paths:
         want = reference(path)
