@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"llmdyno/internal/engine"
+	"llmdyno/internal/load/workload"
 )
 
 // sourceKind is the one kind of source that schema_version 1 allows.
@@ -34,6 +35,7 @@ func check(f *File, set engine.Set, opts Options, help captures) []Diagnostic {
 	}
 	c.source()
 	c.scenarios()
+	c.tokenizer()
 	c.benchmark()
 	c.search()
 	c.frameworks()
@@ -170,16 +172,7 @@ func (c *checker) scenarioList() {
 		if !c.ok(path) {
 			continue
 		}
-		kind := or(s.Kind, or(c.f.Dataset.Kind, KindRandom))
-		if kind == KindCustom {
-			c.dataset(path, or(s.Path, c.f.Dataset.Path))
-			continue
-		}
-		for key, n := range map[string]int{"input_len": s.InputLen, "output_len": s.OutputLen} {
-			if n == 0 && c.ok(path+"."+key) {
-				c.errorf(path+"."+key, "the key is missing: a random scenario needs its length in tokens")
-			}
-		}
+		c.scenario(path, s)
 	}
 	c.unique("scenarios[%d].name", names)
 	for _, key := range []string{"input_len", "output_len", "scenario_names"} {
@@ -196,7 +189,7 @@ func (c *checker) dataset(section, path string) {
 	case path == "":
 		c.errorf(at, "the key is missing: kind custom reads its requests from a JSONL file")
 	default:
-		if err := checkDataset(c.f.resolve(path)); err != nil {
+		if err := checkSpec(workload.Spec{Kind: workload.KindCustom, Path: c.f.resolve(path)}); err != nil {
 			c.errorf(at, "%v", err)
 		}
 	}
@@ -257,8 +250,9 @@ func (c *checker) anyBadSLA() bool {
 func (c *checker) arrivals() {
 	b := c.f.Benchmark
 	a := b.Arrivals
-	if c.given("benchmark.arrivals.burstiness") && a.Kind != "gamma" && c.ok("benchmark.arrivals") {
-		c.errorf("benchmark.arrivals.burstiness", "has a meaning for kind gamma only, the kind is %s", or(a.Kind, "poisson"))
+	c.timedArrivals()
+	if c.given("benchmark.arrivals.burstiness") && a.Kind != "gamma" && a.Gaps != "gamma" && c.ok("benchmark.arrivals") {
+		c.errorf("benchmark.arrivals.burstiness", "has a meaning for kind gamma only, or for gaps gamma, the kind is %s", or(a.Kind, "poisson"))
 	}
 	if a.Kind != "closed" {
 		return

@@ -2,19 +2,20 @@ package config
 
 import (
 	"fmt"
-	"os"
 
 	"llmdyno/internal/load/workload"
 )
 
-// checkDataset reads a custom dataset as a run would, so that a bad row is found
-// before any server is started.
-func checkDataset(path string) error {
-	file, err := os.Open(path)
-	if err != nil {
+// checkSpec reads the file of a workload as a run would, so that a bad row is
+// found before any server is started.
+func checkSpec(s workload.Spec) error {
+	if s.Kind == workload.KindMooncake {
+		s.NumPrompts = 1 // every row is read; texts are made for what is sent
+	} else {
+		s.NumPrompts = 0
+	}
+	if _, err := s.Requests(); err != nil {
 		return fmt.Errorf("reading the dataset: %w", err)
 	}
-	defer file.Close()
-	_, err = workload.ReadCustom(file, path, 1)
-	return err
+	return nil
 }

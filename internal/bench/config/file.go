@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"llmdyno/internal/engine"
+	"llmdyno/internal/load/workload"
 )
 
 // The schema versions that this package reads.
@@ -77,6 +78,7 @@ type Dataset struct {
 	InputLen      []int    `yaml:"input_len" min:"1" max:"10000000" doc:"Prompt tokens of each scenario."`
 	OutputLen     []int    `yaml:"output_len" min:"1" max:"10000000" doc:"Output tokens of each scenario."`
 	Seed          uint64   `yaml:"seed" since:"2" doc:"Seed of prompts and arrivals. Default 1."`
+	TokenizerPath string   `yaml:"tokenizer_path" since:"2" doc:"Tokenizer file or folder, relative to this file. With it the lengths of prompts that are made are exact; without it they are counted in words."`
 }
 
 // The kinds of datasets.
@@ -87,13 +89,24 @@ const (
 
 // Scenario is a named workload shape that is measured as one.
 type Scenario struct {
-	Name       string `yaml:"name" req:"true" doc:"Name of the scenario, unique in the file."`
-	Kind       string `yaml:"kind" enum:"random,custom" doc:"As dataset.kind, for this scenario."`
-	Path       string `yaml:"path" doc:"As dataset.path, for this scenario."`
-	InputLen   int    `yaml:"input_len" min:"1" max:"10000000" doc:"Prompt tokens (kind random)."`
-	OutputLen  int    `yaml:"output_len" min:"1" max:"10000000" doc:"Output tokens (kind random; kind custom: for rows without output_len)."`
-	NumPrompts int    `yaml:"num_prompts" min:"1" max:"10000000" doc:"Requests of one measurement; default is dataset.num_prompts."`
-	SLA        SLA    `yaml:"sla" doc:"Limits of this scenario; a limit that is absent here is taken from the file's."`
+	Name        string     `yaml:"name" req:"true" doc:"Name of the scenario, unique in the file."`
+	Kind        string     `yaml:"kind" enum:"random,custom,shared_prefix,sharegpt,conversation,mooncake,requests" doc:"What is sent. random and custom as dataset.kind; shared_prefix: synthetic prompts with beginnings in common; sharegpt: first exchanges of a ShareGPT file; conversation: several turns with think time, synthetic or from path; mooncake: a Mooncake trace; requests: a request list. See workloads.md. Default is dataset.kind."`
+	Path        string     `yaml:"path" doc:"As dataset.path, for this scenario."`
+	InputLen    int        `yaml:"input_len" min:"1" max:"10000000" doc:"Prompt tokens (kinds random, shared_prefix: behind the prefix, conversation: of a turn)."`
+	OutputLen   int        `yaml:"output_len" min:"1" max:"10000000" doc:"Output tokens; for kinds with a path of rows that do not say."`
+	Input       LengthSpec `yaml:"input" doc:"Distribution of the prompt lengths, in place of input_len."`
+	Output      LengthSpec `yaml:"output" doc:"Distribution of the output lengths, in place of output_len."`
+	Compat      Compat     `yaml:"compat" doc:"Tool whose meaning of a length and its range, and of a usable ShareGPT row, is reproduced; absent = ours."`
+	Nonce       *bool      `yaml:"nonce" doc:"Put words that no other request has before each prompt, so that a prefix cache finds nothing. Default true for kind random, else false."`
+	Prefix      PrefixSpec `yaml:"prefix" doc:"What the prompts of kind shared_prefix have in common."`
+	Turns       LengthSpec `yaml:"turns" doc:"Number of turns of a synthetic conversation. Default 1."`
+	ThinkMs     LengthSpec `yaml:"think_ms" doc:"Time in ms between the end of a turn and the next, where the file does not say. Default 0."`
+	BlockTokens int        `yaml:"block_tokens" min:"1" max:"10000000" doc:"Tokens of one hash of a Mooncake trace. Default 512."`
+	MinTokens   int        `yaml:"min_tokens" min:"1" max:"10000000" doc:"Fewest tokens of a prompt and of an answer of kind sharegpt. Default 4."`
+	MaxInput    int        `yaml:"max_input" min:"1" max:"10000000" doc:"Most tokens of a prompt of kind sharegpt. Default 1024."`
+	MaxTotal    int        `yaml:"max_total" min:"1" max:"10000000" doc:"Most tokens of a prompt and its answer of kind sharegpt. Default 2048."`
+	NumPrompts  int        `yaml:"num_prompts" min:"1" max:"10000000" doc:"Requests of one measurement; default is dataset.num_prompts."`
+	SLA         SLA        `yaml:"sla" doc:"Limits of this scenario; a limit that is absent here is taken from the file's."`
 }
 
 // Benchmark is how the load is applied.
@@ -124,8 +137,15 @@ type QPS struct {
 
 // Arrivals is the arrival process.
 type Arrivals struct {
-	Kind       string  `yaml:"kind" enum:"poisson,constant,gamma,closed" doc:"poisson (default), constant or gamma gaps; closed: the next request leaves when one ends."`
-	Burstiness float64 `yaml:"burstiness" above:"0" doc:"Shape of gamma arrivals: 1 is Poisson, below 1 burstier. Default 1."`
+	Kind       string     `yaml:"kind" enum:"poisson,constant,gamma,closed,ramp,steps,trace" doc:"poisson (default), constant or gamma gaps; closed: the next request leaves when one ends; ramp and steps: a rate that changes with time; trace: recorded instants."`
+	Burstiness float64    `yaml:"burstiness" above:"0" doc:"Shape of gamma gaps: 1 is Poisson, below 1 burstier. Default 1."`
+	Gaps       string     `yaml:"gaps" enum:"poisson,constant,gamma" doc:"Law of the gaps of kinds ramp and steps. Default poisson."`
+	FromRPS    float64    `yaml:"from_rps" min:"0" doc:"Rate at which a ramp begins, in requests per second. Default 0."`
+	ToRPS      float64    `yaml:"to_rps" above:"0" doc:"Rate that a ramp reaches and keeps."`
+	OverS      float64    `yaml:"over_s" above:"0" max:"31536000" doc:"Time of the ramp in seconds."`
+	Steps      []StepSpec `yaml:"steps" doc:"Rates of kind steps, one after another."`
+	Path       string     `yaml:"path" doc:"JSONL with a timestamp a line (ms, or RFC 3339) for kind trace, relative to this file. Absent = the timestamps of the dataset."`
+	TimeScale  float64    `yaml:"time_scale" above:"0" doc:"What the times of a trace are multiplied by: 2 is half as fast. Default 1."`
 }
 
 // LoadPoint is one offered load.
@@ -263,6 +283,9 @@ type Workload struct {
 	InputLen, OutputLen, NumPrompts int    // tokens, tokens, requests
 	Seed                            uint64
 	SLA                             SLA
+	// Spec is the whole workload, but for request fields and tokenizer. It is set
+	// for entries of scenarios.
+	Spec *workload.Spec
 }
 
 // Scenarios are the workloads to measure, in file order.
@@ -273,6 +296,9 @@ func (f *File) Scenarios() []Workload {
 			w := f.workload(i, s.Name)
 			w.Kind, w.Path = or(s.Kind, w.Kind), f.resolve(or(s.Path, f.Dataset.Path))
 			w.InputLen, w.OutputLen = s.InputLen, s.OutputLen
+			if spec, err := f.spec(s); err == nil { // an error is told by [Check]
+				w.Spec = &spec
+			}
 			w.NumPrompts = or(s.NumPrompts, w.NumPrompts)
 			w.SLA = s.SLA.over(f.SLA())
 			out[i] = w
@@ -358,7 +384,8 @@ func (f *File) LoadPoints() []LoadPoint { return f.Benchmark.Loads }
 // ArrivalProcess is benchmark.arrivals with its defaults filled in.
 func (f *File) ArrivalProcess() Arrivals {
 	a := f.Benchmark.Arrivals
-	return Arrivals{Kind: or(a.Kind, "poisson"), Burstiness: or(a.Burstiness, 1)}
+	a.Kind, a.Burstiness = or(a.Kind, "poisson"), or(a.Burstiness, 1)
+	return a
 }
 
 // Repeats is how often a load point is measured.

@@ -391,7 +391,11 @@ func (x section) model() {
 func (f *File) need() int {
 	longest := 0
 	for _, w := range f.Scenarios() {
-		if w.InputLen > 0 && w.OutputLen > 0 {
+		if w.Spec != nil {
+			if n, ok := w.Spec.Longest(); ok {
+				longest = max(longest, n)
+			}
+		} else if w.InputLen > 0 && w.OutputLen > 0 {
 			longest = max(longest, w.InputLen+w.OutputLen)
 		}
 	}

@@ -41,6 +41,8 @@ func customSchema(t reflect.Type) *jsonschema.Schema {
 	case reflect.TypeFor[Caps]():
 		cap := &jsonschema.Schema{AnyOf: []*jsonschema.Schema{{Type: "integer", Minimum: "1"}, {Type: "null"}}}
 		return &jsonschema.Schema{AnyOf: []*jsonschema.Schema{{Type: "array", Items: cap}, cap}}
+	case reflect.TypeFor[Compat]():
+		return compatSchema()
 	case reflect.TypeFor[SLA]():
 		limits := &jsonschema.Schema{Type: "object", AdditionalProperties: jsonschema.FalseSchema, Properties: jsonschema.NewProperties()}
 		limits.Properties.Set(minSuccessRate, &jsonschema.Schema{Type: "number", Minimum: "0", Maximum: "1", Description: "Smallest share of requests that must succeed."})
@@ -226,6 +228,8 @@ func typeName(t reflect.Type, f schemaField) string {
 		return "limits"
 	case reflect.TypeFor[Frameworks]():
 		return "map of sections"
+	case reflect.TypeFor[Compat]():
+		return "`" + strings.Join(compatWords(), "` `") + "`"
 	}
 	if len(f.enum) > 0 {
 		return "`" + strings.Join(f.enum, "` `") + "`"

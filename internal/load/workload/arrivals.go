@@ -26,34 +26,34 @@ const (
 // start, and no gap is rescaled: n Poisson arrivals take n/rate seconds only on
 // average, as they should.
 type Arrivals struct {
-	Kind ArrivalKind // "" = poisson
+	Kind ArrivalKind `json:"kind,omitzero"` // "" = poisson
 	// RateRPS is the mean arrivals per second; 0 = all at once, at the start.
-	RateRPS float64
+	RateRPS float64 `json:"rate_rps,omitzero"`
 	// Burstiness is the shape of gamma gaps: 1 = Poisson, smaller is burstier,
 	// larger more even. 0 = 1. Only for gamma gaps.
-	Burstiness float64
-	Seed       uint64
+	Burstiness float64 `json:"burstiness,omitzero"`
+	Seed       uint64  `json:"seed,omitzero"`
 
 	// Gaps is the law of the gaps of a ramp and of steps, in which time runs
 	// faster where the rate is higher: poisson (""), constant or gamma.
-	Gaps ArrivalKind
+	Gaps ArrivalKind `json:"gaps,omitzero"`
 	// FromRPS is the rate at which a ramp begins. It reaches RateRPS after Over
 	// and stays there.
-	FromRPS float64
-	Over    time.Duration
+	FromRPS float64       `json:"from_rps,omitzero"`
+	Over    time.Duration `json:"over_ns,omitzero"`
 	// Steps are the rates of ArrivalSteps; the last one stays.
-	Steps []Step
+	Steps []Step `json:"steps,omitempty"`
 	// Offsets are the instants of ArrivalTrace, in order, and TimeScale what
 	// they are multiplied by: 2 = half as fast; 0 = 1. A workload longer than
 	// the trace goes through it again, one mean gap after its end.
-	Offsets   []time.Duration
-	TimeScale float64
+	Offsets   []time.Duration `json:"-"`
+	TimeScale float64         `json:"time_scale,omitzero"`
 }
 
 // Step is a rate that holds for a time; a rate of 0 is a pause.
 type Step struct {
-	RateRPS float64
-	For     time.Duration
+	RateRPS float64       `json:"rate_rps"`
+	For     time.Duration `json:"for_ns"`
 }
 
 // Validate says what is wrong with the process.

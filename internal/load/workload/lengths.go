@@ -43,16 +43,17 @@ var Compats = []Compat{CompatVLLM, CompatSGLang}
 
 // Lengths is a distribution of numbers of tokens. The zero value is "not given".
 type Lengths struct {
-	Kind LengthKind // "" = fixed
-	Mean float64
+	Kind LengthKind `json:"kind,omitzero"` // "" = fixed
+	Mean float64    `json:"mean,omitzero"`
 	// Range is the ratio r of a fixed length's range, 0 to 1; what it means
 	// depends on the workload's Compat.
-	Range  float64
-	Stddev float64
+	Range  float64 `json:"range_ratio,omitzero"`
+	Stddev float64 `json:"stddev,omitzero"`
 	// Min and Max bound what is drawn; 0 = 1 and ten million. A value of a
 	// normal or log-normal distribution outside of them is drawn again.
-	Min, Max int
-	Values   []int
+	Min    int   `json:"min,omitzero"`
+	Max    int   `json:"max,omitzero"`
+	Values []int `json:"values,omitempty"`
 }
 
 // Fixed is the distribution that is always n.
@@ -159,6 +160,21 @@ func within(low, high int, draw func() float64) int {
 		}
 	}
 	return int(min(max(x, float64(low)), float64(high)))
+}
+
+// Longest is the largest length that may be drawn; ok is false where nothing
+// bounds it.
+func (l Lengths) Longest(c Compat) (n int, ok bool) {
+	switch l.Kind {
+	case LengthUniform:
+		return l.Max, true
+	case LengthNormal, LengthLogNormal:
+		return l.Max, l.Max > 0
+	case LengthEmpirical:
+		return slices.Max(l.Values), true
+	}
+	_, high := l.span(c)
+	return high, true
 }
 
 // MeanLength is the mean of the distribution, bounds left aside.

@@ -7,11 +7,11 @@ import (
 
 // Prefix is the beginning that requests of KindPrefix share.
 type Prefix struct {
-	Groups int // different beginnings; 0 = 1
-	Len    int // tokens of a beginning; the input length comes on top of it
+	Groups int `json:"groups,omitzero"` // different beginnings; 0 = 1
+	Len    int `json:"len"`             // tokens of a beginning; the input length comes on top of it
 	// Ratio is the share of the requests that have a shared beginning; the others
 	// have one of their own, as long. nil = 1.
-	Ratio *float64
+	Ratio *float64 `json:"ratio,omitempty"`
 }
 
 func (p Prefix) groups() int { return max(p.Groups, 1) }

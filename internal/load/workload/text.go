@@ -4,11 +4,22 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strings"
+
+	"llmdyno/internal/load/token"
 )
 
 // Tokenizer counts tokens on this machine, special tokens left aside; that of
 // internal/load/token does.
 type Tokenizer interface{ Count(text string) int }
+
+// OpenTokenizer reads a tokenizer file, or the folder of a model that has one.
+func OpenTokenizer(path string) (Tokenizer, error) {
+	t, err := token.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	return t, nil
+}
 
 // Counter asks somebody else for the number of tokens of a text, such as the
 // server's own /tokenize.

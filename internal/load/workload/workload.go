@@ -65,40 +65,45 @@ const (
 
 // Spec describes a workload.
 type Spec struct {
-	Kind Kind // "" = random
+	Kind Kind `json:"kind"` // "" = random
 	// NumPrompts is the number of requests, every turn of a conversation being
 	// one. For a file 0 = all its rows, and rows are taken again from the first
 	// when there are fewer.
-	NumPrompts int
+	NumPrompts int `json:"num_prompts,omitzero"`
 	// InputLen and OutputLen are fixed lengths in tokens; Input and Output are
 	// distributions in their place. Prompts that are made have the input length,
 	// nonce included, exactly where Tokenizer or Counter is given, and in words
 	// otherwise. For files only the output length counts, for rows that have none.
-	InputLen, OutputLen int
-	Input, Output       Lengths
-	Compat              Compat // meaning of a range ratio
-	Seed                uint64 // of all that is drawn
-	Path                string // of a file
+	InputLen  int     `json:"input_len,omitzero"`
+	OutputLen int     `json:"output_len,omitzero"`
+	Input     Lengths `json:"input,omitzero"`
+	Output    Lengths `json:"output,omitzero"`
+	Compat    Compat  `json:"compat,omitzero"` // meaning of a range ratio
+	Seed      uint64  `json:"seed"`            // of all that is drawn
+	Path      string  `json:"path,omitzero"`   // of a file
 	// Extra are request body fields given to every request.
-	Extra map[string]any
+	Extra map[string]any `json:"extra_request_body,omitempty"`
 	// Nonce puts words that no other request has before each prompt, so that a
 	// prefix cache finds nothing; the turns of a conversation have the same one.
 	// nil = true for KindRandom, else false.
-	Nonce *bool
+	Nonce *bool `json:"nonce,omitempty"`
 
-	Tokenizer Tokenizer // nil = none
-	Counter   Counter   // asked where there is no tokenizer; nil = none
+	Tokenizer Tokenizer `json:"-"` // nil = none
+	Counter   Counter   `json:"-"` // asked where there is no tokenizer; nil = none
 
-	Prefix Prefix // of KindPrefix
+	Prefix Prefix `json:"prefix,omitzero"` // of KindPrefix
 	// Turns and ThinkMs are the number of turns of a conversation that is made,
 	// and the time in ms between the end of a turn and the next one where its
 	// file does not say.
-	Turns, ThinkMs Lengths
+	Turns   Lengths `json:"turns,omitzero"`
+	ThinkMs Lengths `json:"think_ms,omitzero"`
 	// BlockTokens are the tokens of one hash of a Mooncake trace; 0 = 512.
-	BlockTokens int
+	BlockTokens int `json:"block_tokens,omitzero"`
 	// MinTokens, MaxInput and MaxTotal leave out what is shorter or longer in a
 	// ShareGPT file; 0 = the bounds of the compatibility word.
-	MinTokens, MaxInput, MaxTotal int
+	MinTokens int `json:"min_tokens,omitzero"`
+	MaxInput  int `json:"max_input,omitzero"`
+	MaxTotal  int `json:"max_total,omitzero"`
 }
 
 // Request is one prompt before it is put into a wire format.
@@ -165,6 +170,27 @@ func (s Spec) lengths() (in, out Lengths) {
 		out = Fixed(s.OutputLen)
 	}
 	return in, out
+}
+
+// Longest is the number of tokens of the longest request of a workload that is
+// made, prompt and output together; ok is false where nothing bounds it.
+func (s Spec) Longest() (n int, ok bool) {
+	in, out := s.lengths()
+	i, okIn := in.Longest(s.Compat)
+	o, okOut := out.Longest(s.Compat)
+	if !okIn || !okOut {
+		return 0, false
+	}
+	switch {
+	case s.Kind == KindRandom || s.Kind == "":
+		return i + o, true
+	case s.Kind == KindPrefix:
+		return s.Prefix.Len + i + o, true
+	case s.Kind == KindConversation && s.Path == "":
+		turns, bounded := s.Turns.Longest("")
+		return max(turns, 1) * (i + o), bounded
+	}
+	return 0, false
 }
 
 // outputLen is the output length of row i of a file that does not say.
