@@ -12,6 +12,7 @@
 // tokenizers 0.23 knows, but for the splitter UnicodeScripts and the decoder
 // CTC. Truncation and padding are ignored. Rank files of tiktoken do not carry
 // their split expression; it comes from the file's name or its number of ranks.
+// A tekken.json does carry it.
 // tokenizer.model is SentencePiece's (BPE and Unigram) or a rank file.
 //
 // What a file holds that this package does not know is an error at Open, never

@@ -101,6 +101,9 @@ type document struct {
 	PostProcessor *component   `json:"post_processor"`
 	Decoder       *component   `json:"decoder"`
 	Model         *modelText   `json:"model"`
+	Config        struct {
+		Pattern string `json:"pattern"`
+	} `json:"config"` // of a tekken.json
 }
 
 type modelText struct {
@@ -152,6 +155,9 @@ func parseJSON(raw []byte) (*Tokenizer, error) {
 	var d document
 	if err := json.Unmarshal(raw, &d); err != nil {
 		return nil, fmt.Errorf("%w; expected a tokenizer.json", err)
+	}
+	if d.Model == nil && d.Config.Pattern != "" {
+		return parseTekken(raw)
 	}
 	if d.Model == nil {
 		return nil, errors.New("no model; expected a tokenizer.json of the Hugging Face tokenizers library")

@@ -9,8 +9,8 @@ import (
 	"strings"
 )
 
-// Open reads a tokenizer: a tokenizer.json, a rank file of tiktoken, a
-// tokenizer.model of SentencePiece, or a model's folder that holds one of them
+// Open reads a tokenizer: a tokenizer.json, a tekken.json, a rank file of tiktoken,
+// a tokenizer.model of SentencePiece, or a model's folder that holds one of them
 // (looked for in this order).
 func Open(path string) (*Tokenizer, error) {
 	file, err := find(path)
@@ -54,7 +54,7 @@ func find(path string) (string, error) {
 	for _, e := range entries {
 		names = append(names, e.Name())
 	}
-	for _, want := range []string{"tokenizer.json", "*.tiktoken", "tiktoken.model", "tokenizer.model"} {
+	for _, want := range []string{"tokenizer.json", "tekken.json", "*.tiktoken", "tiktoken.model", "tokenizer.model"} {
 		var hits []string
 		for _, n := range names {
 			if ok, _ := filepath.Match(want, n); ok {
@@ -68,7 +68,7 @@ func find(path string) (string, error) {
 			return filepath.Join(path, hits[0]), nil
 		}
 	}
-	return "", fmt.Errorf("opening tokenizer %s: none there; expected tokenizer.json, *.tiktoken or tokenizer.model in the folder", path)
+	return "", fmt.Errorf("opening tokenizer %s: none there; expected tokenizer.json, tekken.json, *.tiktoken or tokenizer.model in the folder", path)
 }
 
 func readFile(file string) ([]byte, error) {

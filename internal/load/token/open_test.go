@@ -52,6 +52,7 @@ func TestOpenSaysWhatIsWrong(t *testing.T) {
 		{"decoder.json", `{"decoder":{"type":"Odd"},` + model + `}`, `decoder.type "Odd"`},
 		{"charsmap.json", `{"normalizer":{"type":"Precompiled","precompiled_charsmap":"////"},` + model + `}`, "precompiled_charsmap"},
 		{"added.json", `{"added_tokens":[{"id":-4,"content":"x"}],` + model + `}`, `added token "x".*-4`},
+		{"tekken.json", `{"config":{"pattern":"a","default_vocab_size":9,"default_num_special_tokens":3},"vocab":[]}`, "default_vocab_size 9"},
 		{"few.tiktoken", "YQ== 0\n", "0x00|1 ranks"},
 		{"line.tiktoken", "YQ== 0\nYg==\n", "line 2"},
 		{"twice.tiktoken", "YQ== 0\nYg== 0\n", "line 2"},

@@ -122,7 +122,7 @@ func check(t *testing.T, tok *Tokenizer, text string, want goldenCase) {
 
 // exactly are the tokenizers that lose nothing of a text.
 var exactly = []string{"bpe-llama3", "bpe-cl100k", "bpe-o200k", "bpe-tekken", "bpe-kimi", "bpe-gpt2", "bpe-deepseek3", "bpe-deepseek2", "bpe-starcoder",
-	"ranks-cl100k", "ranks-o200k", "ranks-llama3", "ranks-kimi"}
+	"ranks-cl100k", "ranks-o200k", "ranks-llama3", "ranks-kimi", "tekken"}
 
 func TestDecodeUndoesEncode(t *testing.T) {
 	parts := corpus(t)

@@ -231,6 +231,7 @@ def main():
         p = sentencepiece.SentencePieceProcessor(model_proto=raw)
         golden(name, texts, lambda s: (p.encode(s), p.encode(s), p.decode(p.encode(s))))
     ranks()
+    tekken()
 
 
 def ranks():
@@ -252,6 +253,21 @@ def ranks():
             ids = e.encode(s, allowed_special="all")
             return ids, ids, e.decode(ids)
         golden(f"ranks-{split}", texts, encode)
+
+
+def tekken():
+    """Mistral's own format, read as mistral_common 1.13.1 does: ids of ranks behind those of the special tokens."""
+    ranks = [line.split() for line in (OUT / "ranks-o200k.tiktoken").read_text().splitlines()]
+    special = [{"rank": i, "token_str": s, "is_control": True} for i, s in enumerate(["<unk>", "<s>", "</s>", "[INST]"])]
+    (OUT / "tekken.json").write_text(json.dumps({
+        "config": {"pattern": SPLITS["tekken"], "num_vocab_tokens": len(ranks), "default_vocab_size": len(ranks) - 50 + 10, "default_num_special_tokens": 10, "version": "v7"},
+        "vocab": [{"rank": int(r), "token_bytes": t, "token_str": None} for t, r in ranks], "special_tokens": special}, separators=(",", ":")) + "\n")
+    kept = {base64.b64decode(t): int(r) for t, r in ranks[:-50]}
+    e = tiktoken.Encoding("tekken", pat_str=SPLITS["tekken"], mergeable_ranks=kept, special_tokens={})
+    def encode(s):
+        ids = e.encode_ordinary(s)
+        return [i + 10 for i in ids], [1] + [i + 10 for i in ids], e.decode(ids)
+    golden("tekken", [as_text(base64.b64decode(r)) for r in json.loads((OUT / "corpus.json").read_text())], encode)
 
 
 def byte_chars():

@@ -20,6 +20,8 @@ def ours(path, raws, *more):
 
 
 def reference(path):
+    if pathlib.Path(path).name.startswith("tekken"):
+        return tekken_reference(path)
     if path.endswith(".json"):
         import tokenizers
         t = tokenizers.Tokenizer.from_file(path)
@@ -41,6 +43,16 @@ def tiktoken_reference(path):
     public.data_gym_to_mergeable_bpe_ranks = lambda *_, **__: ranks
     e = tiktoken.Encoding(**public.ENCODING_CONSTRUCTORS[pathlib.Path(path).stem]())
     return lambda s: (e.encode(s, allowed_special="all"), None, e.decode(e.encode(s, allowed_special="all")))
+
+
+def tekken_reference(path):
+    import tiktoken
+    d = json.load(open(path))
+    first = d["config"]["default_num_special_tokens"]
+    ranks = {base64.b64decode(v["token_bytes"]): v["rank"] for v in d["vocab"][:d["config"]["default_vocab_size"] - first]}
+    e = tiktoken.Encoding("tekken", pat_str=d["config"]["pattern"], mergeable_ranks=ranks, special_tokens={})
+    ids = lambda s: [i + first for i in e.encode_ordinary(s)]
+    return lambda s: (ids(s), [1] + ids(s), e.decode(e.encode_ordinary(s)))
 
 
 def main(paths, n=6000, seed=11):
