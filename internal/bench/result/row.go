@@ -1,5 +1,7 @@
 package result
 
+import "llmdyno/internal/load/metric"
+
 // SchemaVersion is the version of the rows that this package writes.
 const SchemaVersion = 1
 
@@ -54,12 +56,33 @@ type Row struct {
 	Memory        *Memory        `json:"memory,omitempty"`
 	Normalization *Normalization `json:"normalization,omitempty"`
 
+	// Server is what the server and its GPUs said of the chosen point.
+	Server *metric.Server `json:"server,omitempty"`
+
 	ValidatedCLIFlags *ValidatedFlags `json:"validated_cli_flags,omitempty"`
 	Artifacts         Artifacts       `json:"artifacts"`
 	Warnings          []Warning       `json:"warnings,omitempty"`
 
+	// Imported says that another tool measured the row; nil = llmdyno did.
+	Imported *Imported `json:"imported,omitempty"`
+
 	// Source is where the row was read, "file:line"; "" = made in this process.
 	Source string `json:"-"`
+}
+
+// Imported is where a row of another tool's making comes from.
+type Imported struct {
+	Tool    string   `json:"tool"`              // the name of its format, see internal/bench/foreign
+	Version string   `json:"version,omitempty"` // of the tool, or of its format
+	File    string   `json:"file,omitempty"`    // with the line where the measurement begins
+	Figures []Figure `json:"figures,omitempty"` // every number of the file, as it stood there
+}
+
+// Figure is one number under the key and in the unit of the tool that wrote it.
+type Figure struct {
+	Key   string  `json:"key"` // path in the file, with dots
+	Value float64 `json:"value"`
+	Unit  string  `json:"unit,omitempty"` // "" = the file does not tell
 }
 
 // Warning is something that a reader of the figures must know.

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -77,7 +78,7 @@ type fake struct {
 func newBackend() *backend { return &backend{open: map[string]*fake{}} }
 
 func (b *backend) Output(_ context.Context, argv, _ []string, _ time.Duration) ([]byte, int, error) {
-	if b.missing {
+	if b.missing || slices.Contains([]string{"nvidia-smi", "dcgmi", "rocm-smi"}, argv[0]) {
 		return nil, -1, fmt.Errorf("running %s: %w", argv[0], fs.ErrNotExist)
 	}
 	if argv[len(argv)-1] == "--version" {

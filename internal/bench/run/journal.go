@@ -13,6 +13,7 @@ import (
 	"llmdyno/internal/bench/search"
 	"llmdyno/internal/engine"
 	"llmdyno/internal/launch"
+	"llmdyno/internal/load/metric"
 )
 
 // The schema of journal.jsonl; it stands in the first line.
@@ -89,6 +90,7 @@ type Trial struct {
 	Died     bool             `json:"died,omitempty"`
 	Warnings []result.Warning `json:"warnings,omitempty"`
 	Cache    *result.Cache    `json:"cache,omitempty"`
+	Server   *metric.Server   `json:"server,omitempty"`
 	// Lengths as measured, tokens.
 	InputP50  *float64 `json:"input_len_p50,omitempty"`
 	InputP95  *float64 `json:"input_len_p95,omitempty"`

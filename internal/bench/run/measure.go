@@ -16,6 +16,7 @@ import (
 	"llmdyno/internal/load"
 	"llmdyno/internal/load/metric"
 	"llmdyno/internal/load/sample"
+	"llmdyno/internal/load/witness"
 	"llmdyno/internal/load/workload"
 )
 
@@ -59,8 +60,8 @@ func (r *runner) measure(ctx context.Context, st step) error {
 	endLog := r.server.log.during(log)
 	var trial *Trial
 	var failure *Failure
-	for range clientAttempts {
-		trial, failure, err = r.trial(ctx, st, dir)
+	for attempt := range clientAttempts {
+		trial, failure, err = r.trial(ctx, st, dir, attempt)
 		if err != nil || failure != nil || trial.Point.Invalid == "" || trial.Died {
 			break
 		}
@@ -90,10 +91,10 @@ func (r *runner) measure(ctx context.Context, st step) error {
 }
 
 // trial flushes, warms up, loads and sums up. A failure ends the candidate.
-func (r *runner) trial(ctx context.Context, st step, dir string) (*Trial, *Failure, error) {
+func (r *runner) trial(ctx context.Context, st step, dir string, attempt int) (*Trial, *Failure, error) {
 	s := r.server
 	t := &Trial{Flushed: s.flush(ctx), Warnings: slices.Clone(s.warnings)}
-	t.Seed = r.seed(st, t)
+	t.Seed = r.seed(st, t, attempt)
 	plan, failure := r.loadOf(st, t)
 	if failure != nil {
 		return nil, failure, nil
@@ -105,17 +106,28 @@ func (r *runner) trial(ctx context.Context, st step, dir string) (*Trial, *Failu
 		}
 	}
 	r.show.phase("measuring")
-	meter := startMeter(ctx, s.client)
+	server := r.watch(ctx, st)
 	out, loadErr := r.apply(ctx, st, plan)
-	usage := meter.stop()
+	heard := server.Stop(succeeded(out.Records))
 	if ctx.Err() != nil {
 		return nil, nil, context.Cause(ctx)
 	}
 	if loadErr != nil && len(out.Records) == 0 {
 		return nil, &Failure{Phase: "load", Status: result.StatusFailed, Reason: loadErr.Error()}, nil
 	}
-	r.sumUp(t, st, dir, out, usage, loadErr)
-	return t, nil, r.writeTrial(dir, out, usage)
+	r.sumUp(t, st, dir, out, loadErr)
+	t.heard(heard, out, plan.Requests)
+	return t, nil, r.writeTrial(dir, out, heard)
+}
+
+// succeeded counts the requests that the server answered in full.
+func succeeded(records []sample.Record) (n int) {
+	for i := range records {
+		if records[i].OK() {
+			n++
+		}
+	}
+	return n
 }
 
 // flush empties the prefix cache where the engine can; false = it was not done.
@@ -131,9 +143,9 @@ func (s *server) flush(ctx context.Context) bool {
 }
 
 // seed is that of the scenario, so that every load point sends the same prompts;
-// where the cache cannot be flushed, one of its own for each load point, so that
-// none finds the prompts of another in the cache.
-func (r *runner) seed(st step, t *Trial) uint64 {
+// where the cache cannot be flushed, one of its own for each load point and each
+// attempt at it, so that none finds the prompts of another in the cache.
+func (r *runner) seed(st step, t *Trial, attempt int) uint64 {
 	if t.Flushed {
 		return st.scenario.Seed
 	}
@@ -142,6 +154,9 @@ func (r *runner) seed(st step, t *Trial) uint64 {
 	}
 	h := fnv.New64a()
 	fmt.Fprintf(h, "%d/%s/%v", st.scenario.Seed, st.scenario.Name, st.load)
+	if attempt > 0 {
+		fmt.Fprintf(h, "/%d", attempt)
+	}
 	return h.Sum64()
 }
 
@@ -282,7 +297,7 @@ func (r *runner) apply(ctx context.Context, st step, plan load.Trial) (load.Outc
 }
 
 // sumUp fills in the trial.
-func (r *runner) sumUp(t *Trial, st step, dir string, out load.Outcome, usage meterReading, cause error) {
+func (r *runner) sumUp(t *Trial, st step, dir string, out load.Outcome, cause error) {
 	limits, _ := st.scenario.requestLimits()
 	sum := metric.Compute(out.Records, out.Duration.Nanoseconds(), limits)
 	m := result.FromSummary(sum)
@@ -300,10 +315,6 @@ func (r *runner) sumUp(t *Trial, st step, dir string, out load.Outcome, usage me
 	}
 	t.InputP50, t.InputP95 = lengths(out.Records, func(rec *sample.Record) int { return rec.InputTokens })
 	t.OutputP50, t.OutputP95 = lengths(out.Records, func(rec *sample.Record) int { return rec.OutputTokens })
-	t.Cache = usage.cache()
-	for _, w := range usage.warnings() {
-		t.warnOnce(w.Code, w.Message)
-	}
 	r.fail(t, sum, out, cause)
 }
 
@@ -392,8 +403,8 @@ func lengths(records []sample.Record, count func(*sample.Record) int) (p50, p95 
 }
 
 // writeTrial writes samples, audit and the server's metrics.
-func (r *runner) writeTrial(dir string, out load.Outcome, usage meterReading) error {
-	if err := r.writeMeter(dir, usage); err != nil {
+func (r *runner) writeTrial(dir string, out load.Outcome, heard witness.Record) error {
+	if err := r.writeMeter(dir, heard); err != nil {
 		return err
 	}
 	f, err := r.folder.CreateLinesZst(dir + "/" + samplesName)

@@ -2,156 +2,63 @@ package run
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
-	"fmt"
+	"slices"
 	"strings"
-	"time"
 
 	"llmdyno/internal/bench/result"
-	"llmdyno/internal/client"
 	"llmdyno/internal/engine"
-	"llmdyno/internal/load/sample"
+	"llmdyno/internal/load"
+	"llmdyno/internal/load/metric"
+	"llmdyno/internal/load/witness"
+	"llmdyno/internal/load/workload"
 )
 
-// The schema of server-metrics.jsonl: a header line, then one line a reading.
-const (
-	serverMetricsName          = "server-metrics.jsonl"
-	serverMetricsSchema        = "llmdyno.server-metrics"
-	serverMetricsSchemaVersion = 1
-)
+// serverMetricsName is the file of what the server said of a trial; see
+// [witness.Record.Lines].
+const serverMetricsName = "server-metrics.jsonl"
 
-const (
-	meterEvery   = time.Second
-	meterTimeout = 5 * time.Second
-)
+// visibleDevices are the variables that say which GPUs a server sees.
+var visibleDevices = []string{"CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES"}
 
-// reading is the state of a server at one moment, by its own metrics.
-type reading struct {
-	AtMs   float64                     `json:"at_ms"` // since the first reading was asked for
-	Values map[engine.Quantity]float64 `json:"values,omitempty"`
-	Error  string                      `json:"error,omitempty"`
-	// absent: there is no such endpoint on this server, which is not worth a
-	// warning: most engines have it only with a flag.
-	absent bool
-}
-
-// meterReading is what the meter saw of a trial.
-type meterReading struct {
-	has      bool // the engine has a metrics endpoint
-	readings []reading
-}
-
-// meter reads a server's metrics before a trial, each second, and after it.
-type meter struct {
-	client *client.Client
-	ctx    context.Context
-	began  time.Time
-	quit   chan struct{}
-	ended  chan meterReading
-}
-
-func startMeter(ctx context.Context, c *client.Client) *meter {
-	m := &meter{client: c, ctx: ctx, began: time.Now(), quit: make(chan struct{}), ended: make(chan meterReading, 1)}
-	if _, has := c.Engine().Endpoint(engine.EndpointMetrics); !has {
-		m.ended <- meterReading{}
-		return m
+// watch hears the server and its GPUs until it is stopped.
+func (r *runner) watch(ctx context.Context, st step) *witness.Watch {
+	o := witness.Options{Client: r.server.client}
+	if !r.plan.Simulated { // the machine's GPUs have nothing to do with a simulated engine
+		o.Run = r.Backend.Output
 	}
-	first := m.read()
-	go func() {
-		out := meterReading{has: true, readings: []reading{first}}
-		defer func() { m.ended <- out }()
-		if first.Values == nil {
-			return // it will not answer later either
-		}
-		tick := time.NewTicker(meterEvery)
-		defer tick.Stop()
-		for {
-			select {
-			case <-tick.C:
-				out.readings = append(out.readings, m.read())
-			case <-m.quit:
-				out.readings = append(out.readings, m.read())
-				return
-			}
-		}
-	}()
-	return m
-}
-
-func (m *meter) read() reading {
-	ctx, cancel := context.WithTimeout(m.ctx, meterTimeout)
-	defer cancel()
-	r := reading{AtMs: float64(time.Since(m.began)) / float64(time.Millisecond)}
-	values, err := m.client.Quantities(ctx)
-	if err != nil {
-		r.Error = err.Error()
-		var failed *client.Error
-		r.absent = errors.As(err, &failed) && failed.Class == sample.ClassStatus && strings.Contains(failed.Message, "HTTP 404")
-		return r
-	}
-	r.Values = values
-	return r
-}
-
-func (m *meter) stop() meterReading {
-	close(m.quit)
-	return <-m.ended
-}
-
-func (r *runner) writeMeter(dir string, m meterReading) error {
-	f, err := r.folder.CreateFile(dir + "/" + serverMetricsName)
-	if err != nil {
-		return err
-	}
-	defer f.Abort()
-	lines := []any{map[string]any{"schema": serverMetricsSchema, "schema_version": serverMetricsSchemaVersion}}
-	for _, x := range m.readings {
-		lines = append(lines, x)
-	}
-	for _, x := range lines {
-		line, err := json.Marshal(x)
-		if err != nil {
-			return fmt.Errorf("server metrics: %w", err)
-		}
-		if _, err := f.Write(append(line, '\n')); err != nil {
-			return err
+	for _, v := range r.plan.engine(st.candidate.Engine).Env {
+		if name, value, _ := strings.Cut(v, "="); slices.Contains(visibleDevices, name) {
+			o.Visible = value
 		}
 	}
-	return f.Commit()
+	return witness.Start(ctx, o)
 }
 
-// ends are the first and the last reading with values.
-func (m meterReading) ends() (first, last map[engine.Quantity]float64) {
-	for _, x := range m.readings {
-		if x.Values == nil {
-			continue
-		}
-		if first == nil {
-			first = x.Values
-		}
-		last = x.Values
+// heard holds what the server said against the client's records.
+func (t *Trial) heard(rec witness.Record, out load.Outcome, requests []workload.Request) {
+	c := witness.Context{Client: witness.TotalsOf(out.Records), Duration: out.Duration}
+	if ratio, known := workload.SharedRatio(requests); known {
+		c.Intended = &ratio
 	}
-	return first, last
+	v := witness.Summarise(rec, c)
+	t.Server, t.Cache = v.Server, cacheOf(v.Server)
+	for _, w := range v.Warnings {
+		t.warnOnce(w.Code, w.Message)
+	}
+	if t.Point.Invalid == "" {
+		t.Point.Invalid = v.Invalid
+	}
 }
 
-// cache is what the server says of its KV cache over the trial; nil = nothing.
-func (m meterReading) cache() *result.Cache {
-	first, last := m.ends()
-	var c result.Cache
-	grown := func(q engine.Quantity) (float64, bool) {
-		a, ok := first[q]
-		b, too := last[q]
-		return b - a, ok && too && b >= a
+// cacheOf is what the server says of its KV cache; nil = nothing.
+func cacheOf(s *metric.Server) *result.Cache {
+	if s == nil {
+		return nil
 	}
-	prompt, ok := grown(engine.QuantityPromptTokens)
-	if cached, too := grown(engine.QuantityCachedTokens); ok && too && prompt > 0 && cached <= prompt {
-		rate := cached / prompt
-		c.PrefixCacheHitRate = &rate
-	}
-	for _, x := range m.readings {
-		if v, ok := x.Values[engine.QuantityKVUsage]; ok && (c.KVCacheUtilization == nil || v > *c.KVCacheUtilization) {
-			c.KVCacheUtilization = &v
+	c := result.Cache{PrefixCacheHitRate: s.PrefixHitRate}
+	for _, g := range s.Gauges {
+		if g.Quantity == string(engine.QuantityKVUsage) {
+			c.KVCacheUtilization = &g.Max
 		}
 	}
 	if c == (result.Cache{}) {
@@ -160,9 +67,20 @@ func (m meterReading) cache() *result.Cache {
 	return &c
 }
 
-func (m meterReading) warnings() []result.Warning {
-	if !m.has || len(m.readings) == 0 || m.readings[0].Values != nil || m.readings[0].absent {
-		return nil
+func (r *runner) writeMeter(dir string, rec witness.Record) error {
+	f, err := r.folder.CreateFile(dir + "/" + serverMetricsName)
+	if err != nil {
+		return err
 	}
-	return []result.Warning{{Code: "no-server-metrics", Message: "the server's own metrics are missing: " + m.readings[0].Error}}
+	defer f.Abort()
+	lines, err := rec.Lines()
+	if err != nil {
+		return err
+	}
+	for _, line := range lines {
+		if _, err := f.Write(line); err != nil {
+			return err
+		}
+	}
+	return f.Commit()
 }

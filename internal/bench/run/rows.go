@@ -171,7 +171,7 @@ func (r *row) choose(t TrialDone, p *Plan) {
 	w := &r.Workload
 	w.RequestRate, w.MaxConcurrency = pt.RequestRate, pt.MaxConcurrency
 	w.InputP50, w.InputP95, w.OutputP50, w.OutputP95 = t.Trial.InputP50, t.Trial.InputP95, t.Trial.OutputP50, t.Trial.OutputP95
-	r.Cache = t.Trial.Cache
+	r.Cache, r.Server = t.Trial.Cache, t.Trial.Server
 	r.Warnings = append(r.Warnings, t.Trial.Warnings...)
 	r.SLA.Judge(r.Metrics)
 	if pt.Invalid != "" {

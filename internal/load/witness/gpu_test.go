@@ -81,7 +81,9 @@ func TestFindGPUs(t *testing.T) {
 	if got := g.read(t.Context()); len(got) != 2 || got[0].Index != 1 || got[1].Index != 2 {
 		t.Errorf("visible GPUs: %+v", got)
 	}
-	none := func(context.Context, []string, []string, time.Duration) ([]byte, int, error) { return nil, 0, fs.ErrNotExist }
+	none := func(context.Context, []string, []string, time.Duration) ([]byte, int, error) {
+		return nil, 0, fs.ErrNotExist
+	}
 	if g := findGPUs(t.Context(), none, ""); g.tool.name != "" || g.problem != "" || g.read(t.Context()) != nil {
 		t.Errorf("no tool: %+v", g)
 	}

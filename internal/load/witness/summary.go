@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strconv"
 	"time"
 
 	"llmdyno/internal/engine"
@@ -204,7 +205,13 @@ func (v *Verdict) gpus(s *metric.Server, r Record, c Context) {
 
 // seriesPoints bounds the points of a series; longer ones are thinned to their
 // largest value in each stretch.
-const seriesPoints = 240
+const seriesPoints = 120
+
+// drawn are the quantities that are kept over time; the file of readings has all.
+var drawn = []engine.Quantity{
+	engine.QuantityRunning, engine.QuantityWaiting, engine.QuantityKVUsage, engine.QuantityPromptTokens, engine.QuantityComputedTokens,
+	engine.QuantityCachedTokens, engine.QuantityGenerationTokens, engine.QuantityPreemptions,
+}
 
 // series are the quantities over time, gauges as they stood and counters as
 // rates between readings.
@@ -212,15 +219,17 @@ func series(readings []Reading) []metric.ServerSeries {
 	var out []metric.ServerSeries
 	put := func(name, unit string, points [][2]float64) {
 		if len(points) > 1 {
-			out = append(out, metric.ServerSeries{Name: name, Unit: unit, Points: thin(points)})
+			points = thin(points)
+			for i, p := range points {
+				points[i] = [2]float64{rounded(p[0]), rounded(p[1])}
+			}
+			out = append(out, metric.ServerSeries{Name: name, Unit: unit, Points: points})
 		}
 	}
-	for _, q := range engine.Quantities() {
-		switch {
-		case q.Histogram():
-		case q.Counter():
+	for _, q := range drawn {
+		if q.Counter() {
 			put(string(q), "1/s", rates(readings, q))
-		default:
+		} else {
 			put(string(q), "", levels(readings, q))
 		}
 	}
@@ -281,4 +290,10 @@ func thin(points [][2]float64) [][2]float64 {
 		}))
 	}
 	return out
+}
+
+// rounded keeps five digits, which no drawing shows.
+func rounded(v float64) float64 {
+	v, _ = strconv.ParseFloat(strconv.FormatFloat(v, 'g', 5, 64), 64)
+	return v
 }
