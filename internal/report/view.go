@@ -120,8 +120,8 @@ func load(e result.Entry) string {
 	switch {
 	case w.RequestRate != nil:
 		parts = append(parts, result.Number(*w.RequestRate)+"/s")
-	case w.Arrivals == "closed":
-		parts = append(parts, "closed")
+	case w.Arrivals == "closed", w.Arrivals == "ramp", w.Arrivals == "steps", w.Arrivals == "trace":
+		parts = append(parts, w.Arrivals)
 	}
 	if w.MaxConcurrency != nil {
 		parts = append(parts, "≤"+strconv.Itoa(*w.MaxConcurrency))

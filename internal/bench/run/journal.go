@@ -98,6 +98,9 @@ type Trial struct {
 	OutputP95 *float64 `json:"output_len_p95,omitempty"`
 	Seed      uint64   `json:"seed"` // of its prompts
 	Flushed   bool     `json:"cache_flushed,omitempty"`
+	// PlannedHitRate is the prefix-hit rate that the workload means, 0 to 1; see
+	// workload.SharedRatio. Absent = not known.
+	PlannedHitRate *float64 `json:"planned_prefix_hit_rate,omitempty"`
 }
 
 // State is what the journal says of a run.

@@ -149,7 +149,7 @@ func (r *runner) seed(st step, t *Trial, attempt int) uint64 {
 	if t.Flushed {
 		return st.scenario.Seed
 	}
-	if workload.Kind(st.scenario.Kind) == workload.KindCustom {
+	if !workload.Kind(st.scenario.Kind).Synthetic() && workload.Kind(st.scenario.Kind) != workload.KindConversation {
 		t.warn("prefix-cache-warm", "%s was not told to flush its cache and the prompts of a file are always the same: later load points may find them cached", r.server.engine.Title)
 	}
 	h := fnv.New64a()
@@ -168,12 +168,24 @@ func (t *Trial) warn(code, format string, args ...any) {
 // gaps, scaled, at every rate and for every candidate.
 func (r *runner) loadOf(st step, t *Trial) (load.Trial, *Failure) {
 	sc, l := st.scenario, r.plan.Load
-	spec := workload.Spec{Kind: workload.Kind(sc.Kind), NumPrompts: sc.NumPrompts, InputLen: sc.InputLen, OutputLen: sc.OutputLen, Seed: t.Seed, Path: sc.Path, Extra: l.Extra}
-	requests, err := spec.Requests()
-	if err != nil {
+	fail := func(err error) (load.Trial, *Failure) {
 		return load.Trial{}, &Failure{Phase: "load", Status: result.StatusFailed, Reason: err.Error()}
 	}
-	arrivals := workload.Arrivals{Kind: workload.ArrivalKind(l.Arrivals), RateRPS: st.load.RateRPS, Burstiness: l.Burstiness, Seed: sc.Seed + uint64(st.load.Repeat)}
+	spec, err := r.plan.workloadSpec(*sc, t.Seed)
+	if err != nil {
+		return fail(err)
+	}
+	requests, err := spec.Requests()
+	if err != nil {
+		return fail(err)
+	}
+	if share, ok := workload.SharedRatio(requests); ok {
+		t.PlannedHitRate = &share
+	}
+	arrivals, err := r.plan.process(st.load, sc.Seed+uint64(st.load.Repeat), requests)
+	if err != nil {
+		return fail(err)
+	}
 	_, tightest := sc.requestLimits()
 	if r.plan.Smoke {
 		tightest = smokeTightestMs
@@ -181,8 +193,8 @@ func (r *runner) loadOf(st step, t *Trial) (load.Trial, *Failure) {
 	timeout := time.Duration(l.RequestTimeoutS * float64(time.Second))
 	return load.Trial{
 		Client: r.server.client, Wire: r.server.wire, Model: r.server.model, Requests: requests, Arrivals: arrivals,
-		MaxConcurrency: st.load.MaxConcurrency, Timeout: timeout, MaxTime: longest(arrivals, len(requests), st.load.MaxConcurrency, timeout),
-		IgnoreEOS: workload.Kind(sc.Kind) != workload.KindCustom && r.server.ignoreEOS, Temperature: l.Temperature, TightestMs: tightest,
+		MaxConcurrency: st.load.MaxConcurrency, Timeout: timeout, MaxTime: longest(arrivals, requests, st.load.MaxConcurrency, timeout),
+		IgnoreEOS: spec.Kind.Synthetic() && r.server.ignoreEOS, Temperature: l.Temperature, TightestMs: tightest,
 		IDPrefix: requestPrefix(st),
 	}, nil
 }
@@ -193,11 +205,14 @@ func requestPrefix(st step) string {
 
 // longest bounds a trial: all arrivals, and every request in its turn as long as
 // its own bound allows, yet never more than a day.
-func longest(a workload.Arrivals, n, users int, timeout time.Duration) time.Duration {
-	turns := 1
+func longest(a workload.Arrivals, reqs []workload.Request, users int, timeout time.Duration) time.Duration {
+	n := len(reqs)
+	turns, think := chain(reqs)
 	if users > 0 {
-		turns = (n + users - 1) / users
+		turns += (n+users-1)/users - 1
+		think *= time.Duration(max(1, n/users))
 	}
+	turns = max(turns, 1)
 	var last time.Duration
 	if schedule := a.Schedule(n); n > 0 {
 		last = schedule[n-1]
@@ -206,7 +221,7 @@ func longest(a workload.Arrivals, n, users int, timeout time.Duration) time.Dura
 	if timeout > day/time.Duration(turns) {
 		return day
 	}
-	return min(day, last+time.Duration(turns)*timeout)
+	return min(day, last+min(think, day)+time.Duration(turns)*timeout)
 }
 
 // warmAttempts is how often a warm-up is tried: a server that loses one request

@@ -88,18 +88,23 @@ type Hardware struct {
 
 // LoadPlan is how the load is applied, the same for every candidate.
 type LoadPlan struct {
-	Endpoint        string         `json:"endpoint"` // path
-	Loads           []search.Load  `json:"loads,omitempty"`
-	Caps            []int          `json:"caps"` // 0 = no cap
-	Range           search.Range   `json:"qps"`
-	Arrivals        string         `json:"arrivals"`
-	Burstiness      float64        `json:"burstiness,omitempty"`
-	Repeats         int            `json:"repeats"`
-	Warmup          int            `json:"warmup"`
-	RequestTimeoutS float64        `json:"request_timeout_s"`
-	Temperature     *float64       `json:"temperature,omitempty"`
-	Extra           map[string]any `json:"extra_request_body,omitempty"`
-	APIKeyEnv       string         `json:"api_key_env,omitempty"`
+	Endpoint   string        `json:"endpoint"` // path
+	Loads      []search.Load `json:"loads,omitempty"`
+	Caps       []int         `json:"caps"` // 0 = no cap
+	Range      search.Range  `json:"qps"`
+	Arrivals   string        `json:"arrivals"`
+	Burstiness float64       `json:"burstiness,omitempty"`
+	// Process holds the arrivals that have rates of their own, ArrivalsPath the
+	// file with their instants; "" = those of the dataset.
+	Process         *workload.Arrivals `json:"process,omitempty"`
+	ArrivalsPath    string             `json:"arrivals_path,omitempty"`
+	TokenizerPath   string             `json:"tokenizer_path,omitempty"`
+	Repeats         int                `json:"repeats"`
+	Warmup          int                `json:"warmup"`
+	RequestTimeoutS float64            `json:"request_timeout_s"`
+	Temperature     *float64           `json:"temperature,omitempty"`
+	Extra           map[string]any     `json:"extra_request_body,omitempty"`
+	APIKeyEnv       string             `json:"api_key_env,omitempty"`
 }
 
 // Scenario is one workload with its limits.
@@ -113,6 +118,10 @@ type Scenario struct {
 	NumPrompts int        `json:"num_prompts"`
 	Seed       uint64     `json:"seed"`
 	SLA        result.SLA `json:"sla"`
+	// Workload is what a scenario says beyond the above.
+	Workload *workload.Spec `json:"workload,omitempty"`
+	// Description says in words what is sent and what its lengths mean.
+	Description string `json:"description,omitempty"`
 }
 
 // EnginePlan is one engine with what its candidates share.
@@ -163,7 +172,7 @@ func loadPlan(f *config.File, effort search.Effort) LoadPlan {
 		Endpoint: f.Endpoint(), Caps: f.Caps(), Arrivals: arrivals.Kind, Burstiness: arrivals.Burstiness,
 		Range:   search.Range{Lower: f.Benchmark.QPS.Lower, Upper: f.Benchmark.QPS.Upper, Tolerance: f.Benchmark.QPS.Tolerance},
 		Repeats: f.Repeats(), Warmup: f.Warmup(), RequestTimeoutS: f.RequestTimeout().Seconds(),
-		Temperature: f.Benchmark.Temperature, Extra: f.Benchmark.ExtraRequestBody.Any(), APIKeyEnv: f.Benchmark.APIKeyEnv,
+		Temperature: f.Benchmark.Temperature, Extra: f.Benchmark.ExtraRequestBody.Any(), APIKeyEnv: f.Benchmark.APIKeyEnv, TokenizerPath: absolute(f.TokenizerPath()),
 	}
 	for _, x := range f.LoadPoints() {
 		l.Loads = append(l.Loads, search.Load{RateRPS: x.RateRPS, MaxConcurrency: x.MaxConcurrency})
@@ -173,7 +182,14 @@ func loadPlan(f *config.File, effort search.Effort) LoadPlan {
 			l.Loads = append(l.Loads, search.Load{MaxConcurrency: max(c, 1)})
 		}
 	}
+	if process, err := f.Process(); err == nil && process.Timed() {
+		l.Process, l.ArrivalsPath = &process, absolute(f.ArrivalsPath())
+		if len(l.Loads) == 0 {
+			l.Loads = timedLoads(l.Caps)
+		}
+	}
 	if effort.Users > 0 {
+		l.Process, l.ArrivalsPath = nil, ""
 		l.Arrivals, l.Burstiness, l.Repeats = string(workload.ArrivalClosed), 0, 1
 		l.Loads = []search.Load{{MaxConcurrency: smokeUsers(l.Caps, effort.Users)}}
 	}
@@ -225,6 +241,9 @@ func (p *Plan) addScenarios(f *config.File, only []string, effort search.Effort)
 			}
 			s.Path = abs
 		}
+		if s.Workload = w.Spec; s.Workload != nil {
+			s.Workload.Path = s.Path
+		}
 		s.Slug = p.uniqueSlug(s.Name)
 		p.Scenarios = append(p.Scenarios, s)
 	}
@@ -232,6 +251,13 @@ func (p *Plan) addScenarios(f *config.File, only []string, effort search.Effort)
 		return fmt.Errorf("%s has no scenario: give dataset.input_len and output_len, or a dataset path", f.Path())
 	}
 	p.shorten(effort)
+	for i := range p.Scenarios {
+		spec, err := p.workloadSpec(p.Scenarios[i], p.Scenarios[i].Seed)
+		if err != nil {
+			return fmt.Errorf("scenario %s: %w", p.Scenarios[i].Name, err)
+		}
+		p.Scenarios[i].Description = spec.Describe()
+	}
 	return nil
 }
 
@@ -265,6 +291,20 @@ func (p *Plan) shorten(e search.Effort) {
 			s.NumPrompts = e.Prompts
 		}
 	}
+	for i := range p.Scenarios {
+		shortenWorkload(&p.Scenarios[i], e)
+	}
+}
+
+// absolute is a path that holds wherever the run is resumed; "" stays.
+func absolute(path string) string {
+	if path == "" {
+		return ""
+	}
+	if abs, err := filepath.Abs(path); err == nil {
+		return abs
+	}
+	return path
 }
 
 func (p *Plan) uniqueSlug(name string) string {

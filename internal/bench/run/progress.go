@@ -9,6 +9,7 @@ import (
 	"llmdyno/internal/bench/search"
 	"llmdyno/internal/launch"
 	"llmdyno/internal/load"
+	"llmdyno/internal/load/workload"
 )
 
 // Status is how far a run is. Line is set when something happened that is worth
@@ -96,6 +97,8 @@ func describe(l search.Load, arrivals string) string {
 	switch {
 	case l.RateRPS > 0:
 		words = append(words, formatRate(l.RateRPS)+" req/s")
+	case (workload.Arrivals{Kind: workload.ArrivalKind(arrivals)}).Timed():
+		words = append(words, "arrivals by "+arrivals)
 	case arrivals != "closed":
 		words = append(words, "all at once")
 	}

@@ -256,6 +256,8 @@ func folder(candidate string, sc Scenario, l search.Load, arrivals string) strin
 	switch {
 	case l.RateRPS > 0:
 		name = append(name, "rate-"+formatRate(l.RateRPS))
+	case (workload.Arrivals{Kind: workload.ArrivalKind(arrivals)}).Timed():
+		name = append(name, arrivals)
 	case workload.ArrivalKind(arrivals) != workload.ArrivalClosed:
 		name = append(name, "all-at-once")
 	}
