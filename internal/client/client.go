@@ -17,12 +17,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math"
 	"net"
 	"net/http"
 	"net/http/httptrace"
 	"net/netip"
 	"net/url"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -42,6 +44,10 @@ type Options struct {
 	Dial    func(ctx context.Context, network, addr string) (net.Conn, error)
 	Conns   int   // idle connections that are kept; 0 = as many as were in use at once
 	MaxBody int64 // bound on a whole reply; 0 = 64 MiB
+	// Ports are the ports of endpoints that do not stand on the server's, by the
+	// flag's key that the endpoint names; one that is missing is taken to be the
+	// server's.
+	Ports map[string]int
 	// Sources are the addresses that streams are sent from, each until its ports
 	// run out; nil = the system's choice, and towards a loopback server more
 	// loopback addresses as needed. Without effect where Dial is given and over
@@ -59,6 +65,7 @@ type Client struct {
 	key     string
 	header  http.Header
 	maxBody int64
+	ports   map[string]int
 	kept    *http.Transport // keeps connections
 	fresh   *http.Transport // a new connection a request
 	direct  *direct         // streams over plain TCP; nil = through kept
@@ -86,7 +93,7 @@ func New(o Options) (*Client, error) {
 		return nil, errors.New("server URL: expected no user, password or query; give a key as the API key")
 	}
 	u.Path = strings.TrimSuffix(u.Path, "/")
-	c := &Client{base: u, engine: o.Engine, key: o.APIKey, header: o.Header.Clone(), maxBody: o.MaxBody}
+	c := &Client{base: u, engine: o.Engine, key: o.APIKey, header: o.Header.Clone(), maxBody: o.MaxBody, ports: maps.Clone(o.Ports)}
 	if c.header == nil {
 		c.header = http.Header{}
 	}
@@ -147,6 +154,10 @@ func (c *Client) Close() {
 // Engine is the engine that the server is taken for; nil = unknown.
 func (c *Client) Engine() *engine.Engine { return c.engine }
 
+// KernelTime says that streams are read with the instants at which the kernel
+// received their parts; otherwise with those at which they were read.
+func (c *Client) KernelTime() bool { return c.direct != nil }
+
 // Reply is the answer of an admin endpoint.
 type Reply struct {
 	Status    int
@@ -167,7 +178,7 @@ func (c *Client) Call(ctx context.Context, name engine.EndpointName, query url.V
 	}
 	var r Reply
 	for _, path := range append([]string{e.Path}, e.Legacy...) {
-		r, err = c.do(ctx, e.Method, path, query, body)
+		r, err = c.at(e).do(ctx, e.Method, path, query, body)
 		if r.Status != http.StatusNotFound {
 			break
 		}
@@ -176,6 +187,19 @@ func (c *Client) Call(ctx context.Context, name engine.EndpointName, query url.V
 		err = &Error{sample.ClassStatus, c.oneLine("%v; it needs %s", err, e.Needs), err}
 	}
 	return r, err
+}
+
+// at is the client of the port on which an endpoint stands. A path before every
+// endpoint belongs to the server's own port.
+func (c *Client) at(e engine.Endpoint) *Client {
+	port, known := c.ports[e.Port]
+	if e.Port == "" || !known {
+		return c
+	}
+	u, other := *c.base, *c
+	u.Host, u.Path = net.JoinHostPort(c.base.Hostname(), strconv.Itoa(port)), ""
+	other.base = &u
+	return &other
 }
 
 func (c *Client) endpoint(name engine.EndpointName) (engine.Endpoint, error) {

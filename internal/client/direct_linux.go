@@ -127,12 +127,23 @@ func (d *direct) connect(ctx context.Context, clock Clock, rec *sample.Record, f
 	}
 	bounded, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
-	tcp, err := d.dial(bounded, "tcp", d.addr)
-	if err != nil {
-		return nil, err
-	}
-	c, err := d.adopt(tcp)
+	// In a goroutine of its own, whose deep stack serves others when it ends: a
+	// waiting stream keeps a small one.
+	var c *conn
+	var err error
+	made := make(chan struct{})
+	go func() {
+		defer close(made)
+		var tcp net.Conn
+		if tcp, err = d.dial(bounded, "tcp", d.addr); err == nil {
+			c, err = d.adopt(tcp)
+		}
+	}()
+	<-made
 	rec.Conn = clock.Now()
+	if err != nil {
+		rec.Conn = sample.Never
+	}
 	return c, err
 }
 
@@ -414,7 +425,7 @@ func (p *poller) remove(c *conn) {
 // rest ends the goroutine of a poller without connections.
 func (p *poller) rest() {
 	if p.n == 0 && p.file != nil {
-		p.file.Close()
+		go p.file.Close() // which waits for run, perhaps the caller
 		p.file = nil
 	}
 }
@@ -439,24 +450,29 @@ func (p *poller) start() error {
 	return nil
 }
 
-// run hands each readiness to its connection until the descriptor is closed.
+// run hands each readiness to its connection until the descriptor is closed. It
+// stays within one Read of the runtime, which notes what becomes ready from its
+// beginning on, so that no wait misses any.
 func (p *poller) run(raw syscall.RawConn, q *polling) {
-	for {
-		n := 0
-		var failed error
-		err := raw.Read(func(fd uintptr) bool {
-			n, failed = unix.EpollWait(int(fd), q.events, 0)
-			return n != 0 || failed != nil // EINTR comes as n = -1
-		})
-		if err != nil || failed != nil && failed != unix.EINTR {
-			return
-		}
-		for i, c := range p.holders(q, max(n, 0)) {
-			if c != nil {
-				c.ready(q, q.events[i].Events)
+	raw.Read(func(fd uintptr) (stop bool) { // its error is that of the closing
+		for {
+			n, err := unix.EpollWait(int(fd), q.events, 0)
+			if err == unix.EINTR {
+				continue
+			}
+			if err != nil {
+				return true
+			}
+			for i, c := range p.holders(q, n) {
+				if c != nil {
+					c.ready(q, q.events[i].Events)
+				}
+			}
+			if n < len(q.events) {
+				return false
 			}
 		}
-	}
+	})
 }
 
 // holders are the connections of the first n events.

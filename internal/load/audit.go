@@ -23,6 +23,9 @@ const (
 	maxShared       = 0.05 // shared / all events
 	maxCPUShare     = 0.8
 	maxSchedMs      = 1.0 // p99 of the scheduler's latency
+	maxGapDistance  = 0.1 // of the gaps as delivered from the gaps as planned
+	maxUndelivered  = 0.01
+	minGaps         = 20 // below it a distance of distributions says nothing
 )
 
 // audit judges the client from the records and from what the process used.
@@ -51,6 +54,8 @@ func (r *runner) audit(used usage) Audit {
 	a.AchievedRPS = rate(r.records, sent)
 	r.lags(&a)
 	r.connections(&a)
+	r.receiving(&a)
+	r.delivery(&a)
 	a.PeakInFlight = peakInFlight(r.records)
 	a.warn()
 	a.judge(r.records)
@@ -117,6 +122,69 @@ func (r *runner) connections(a *Audit) {
 	}
 }
 
+// receiving sums up how late the client read what the kernel had stamped.
+func (r *runner) receiving(a *Audit) {
+	var lag []float64
+	for i := range r.records {
+		for _, e := range r.records[i].Events {
+			if e.Kernel {
+				lag = append(lag, float64(e.LagUs)/1000)
+			}
+		}
+	}
+	a.KernelEvents, a.ReceiveLag = len(lag), newSpread(lag)
+}
+
+// delivery compares the gaps of the schedule with those that the client kept.
+// What a slot or a connection made a request wait is not the client's doing.
+func (r *runner) delivery(a *Audit) {
+	if !r.Arrivals.Open() || r.Arrivals.RateRPS <= 0 {
+		return
+	}
+	var planned, kept []float64
+	last := -1
+	for i := range r.records {
+		if r.own[i] < 0 {
+			continue
+		}
+		if last >= 0 {
+			gap := r.records[i].Sched - r.records[last].Sched
+			planned = append(planned, ms(gap))
+			kept = append(kept, ms(gap+r.own[i]-r.own[last]))
+		}
+		last = i
+	}
+	if len(planned) < minGaps {
+		return
+	}
+	// A gap may be off by as much as the client may be late, or by a tenth of the
+	// usual gap where that is less.
+	a.GapToleranceMs = min(a.OwnLagLimitMs, 100/r.Arrivals.RateRPS)
+	d := gapDistance(planned, kept, a.GapToleranceMs)
+	a.GapDistance = &d
+}
+
+// gapDistance is the largest share of gaps that one sample has and the other
+// lacks up to any length, give or take tolerance; it sorts both.
+func gapDistance(a, b []float64, tolerance float64) float64 {
+	slices.Sort(a)
+	slices.Sort(b)
+	return max(ahead(a, b, tolerance), ahead(b, a, tolerance))
+}
+
+// ahead is the largest amount by which the distribution of a, sorted, exceeds
+// that of b, sorted, tolerance further.
+func ahead(a, b []float64, tolerance float64) (far float64) {
+	k := 0
+	for i, v := range a {
+		for k < len(b) && b[k] <= v+tolerance {
+			k++
+		}
+		far = max(far, float64(i+1)/float64(len(a))-float64(k)/float64(len(b)))
+	}
+	return far
+}
+
 // peakInFlight sweeps over the half-open intervals [send, done).
 func peakInFlight(records []sample.Record) int {
 	var starts, ends []int64
@@ -153,6 +221,9 @@ func (a *Audit) warn() {
 	if a.SharedRatio != nil && *a.SharedRatio > maxShared {
 		warn("events-coalesced", "%d of %d stream events were read together with others: their instants are upper bounds", a.SharedEvents, a.Events)
 	}
+	if a.ReceiveLag != nil && a.ReceiveLag.P99 > a.OwnLagLimitMs {
+		warn("read-late", "the client read stream events up to %.3g ms (p99) after they had arrived; their instants are the kernel's and do not hold this", a.ReceiveLag.P99)
+	}
 	if a.StaleRetries > 0 {
 		warn("stale-connections", "%d requests were sent a second time because the server had closed the kept-alive connection", a.StaleRetries)
 	}
@@ -181,8 +252,14 @@ func (a *Audit) judge(records []sample.Record) {
 	switch {
 	case limits > 0:
 		a.Invalid = fmt.Sprintf("%d requests found no free file or port on the client's machine: raise the limit of open files (ulimit -n) or widen the range of local ports", limits)
+	case a.LoadModel == "open" && a.SlotWait == nil && float64(a.Dropped) > maxUndelivered*float64(a.Planned):
+		a.Invalid = fmt.Sprintf("%d of %d arrivals were never sent, so the planned load was not delivered: allow the trial more time, or plan fewer requests", a.Dropped, a.Planned)
 	case a.OwnLag != nil && a.OwnLag.P99 > a.OwnLagLimitMs:
 		a.Invalid = fmt.Sprintf("the client sent requests late by %.3g ms (p99) on its own account, more than the %.3g ms allowed (5 %% of the tightest limit, 1 ms without one): give it free CPUs or a lower rate", a.OwnLag.P99, a.OwnLagLimitMs)
+	case a.GapDistance != nil && *a.GapDistance > maxGapDistance:
+		a.Invalid = fmt.Sprintf("the gaps between arrivals differ from the planned ones (distance of their distributions %.2f, at most %.2f allowed): give the client free CPUs or a lower rate", *a.GapDistance, maxGapDistance)
+	case a.ReceiveLag != nil && a.ReceiveLag.P99 > a.OwnLagLimitMs && a.SharedRatio != nil && *a.SharedRatio > maxShared:
+		a.Invalid = fmt.Sprintf("the client fell behind: it read events %.3g ms (p99) after their arrival, and %.0f %% of them together with later ones, whose instant they then have: give it free CPUs, fewer streams or a machine of its own", a.ReceiveLag.P99, 100**a.SharedRatio)
 	}
 }
 

@@ -19,7 +19,7 @@ func TestMeasurementPageIsComplete(t *testing.T) {
 	inRow := map[string]bool{ // counts and sums, which say what they are
 		"duration_s": true, "requests": true, "errors": true, "limits": true, "finish_reasons": true, "token_sources": true, "compat": true,
 	}
-	for _, v := range []any{sample.Header{}, sample.Record{}, sample.Event{}, Audit{}, metric.Summary{}} {
+	for _, v := range []any{sample.Header{}, sample.Record{}, sample.Event{}, Audit{}, Calibration{}, metric.Summary{}} {
 		for _, f := range reflect.VisibleFields(reflect.TypeOf(v)) {
 			name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
 			if !inRow[name] && !strings.Contains(string(text), "`"+name+"`") {

@@ -41,6 +41,10 @@ type Trial struct {
 	// against, in ms; 0 = none. It sets how late the client itself may be before
 	// the trial is called invalid.
 	TightestMs float64
+	// Calibrate holds the client against the built-in server before the trial, at
+	// 1.5 times its event rate, for about a second. Without it the audit says that
+	// it was left out.
+	Calibrate bool
 	// Progress is told how far the trial is, at most twice a second and once at
 	// its end, from one goroutine; nil = nobody.
 	Progress func(Progress)
@@ -110,6 +114,20 @@ type Audit struct {
 	Events          int      `json:"events"`        // stream events with text, all requests
 	SharedEvents    int      `json:"shared_events"` // of these, read together with others: their instants are upper bounds
 	SharedRatio     *float64 `json:"shared_event_ratio,omitempty"`
+
+	// KernelEvents are the events whose instant is the kernel's. ReceiveLag is how
+	// long these lay there before the client read them, in ms (up to 65.5): it is
+	// not in their instants.
+	KernelEvents int     `json:"kernel_events,omitempty"`
+	ReceiveLag   *Spread `json:"receive_lag_ms,omitempty"`
+	// GapDistance is the largest distance, 0 to 1, between the distributions of
+	// the gaps of the arrivals as planned and as the client took them up (two-sample
+	// Kolmogorov-Smirnov statistic), where gaps that differ by no more than
+	// GapToleranceMs count as equal. Open loop of at least 20 requests.
+	GapDistance    *float64 `json:"gap_distance,omitempty"`
+	GapToleranceMs float64  `json:"gap_tolerance_ms,omitempty"`
+	// Calibration is what the client showed against the built-in server.
+	Calibration *Calibration `json:"calibration,omitempty"`
 
 	// SchedLatency is how long the client's runnable goroutines waited for a
 	// CPU, GCPause how long its garbage collector stopped it, both in ms from

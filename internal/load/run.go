@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -35,7 +34,9 @@ func Run(ctx context.Context, t Trial) (Outcome, error) {
 	if err != nil {
 		return Outcome{}, err
 	}
+	calibration := r.calibrate(ctx)
 	out := r.run(ctx)
+	out.Client.calibrated(calibration)
 	if err := ctx.Err(); err != nil {
 		return out, fmt.Errorf("load: interrupted after %d of %d requests: %w", r.done.Load(), len(r.records), err)
 	}
@@ -79,6 +80,9 @@ func prepare(ctx context.Context, t Trial) (*runner, error) {
 	r := &runner{Trial: t, bodies: bodies, schedule: schedule(t), after: followers(t.Requests)}
 	r.makeRecords()
 	r.limit = raiseFiles(uint64(r.mostInFlight()) + spareFiles)
+	if need := uint64(r.certainInFlight()) + spareFiles; r.limit > 0 && r.limit < need {
+		return nil, fmt.Errorf("load: %d requests at once need %d open files and the system allows %d: raise the limit (ulimit -n %d) or lower the concurrency", r.certainInFlight(), need, r.limit, need)
+	}
 	return r, nil
 }
 
@@ -159,12 +163,21 @@ func (r *runner) mostInFlight() int {
 	return len(r.records)
 }
 
+// certainInFlight is the number of requests that will be in flight whatever the
+// server does; those of a timed schedule may never meet.
+func (r *runner) certainInFlight() int {
+	if r.Arrivals.Open() && r.Arrivals.RateRPS > 0 {
+		return 0
+	}
+	return r.mostInFlight()
+}
+
 func (r *runner) run(ctx context.Context) Outcome {
 	trial, end := context.WithCancelCause(ctx)
 	defer end(nil)
 	wait := newPacer(trial)
 	defer wait.close()
-	runtime.GC() // what encoding left is not collected in the middle of the trial
+	defer quietGC()()
 	before := takeUsage()
 	started := time.Now()
 	r.clock = clock(started)

@@ -32,7 +32,7 @@ func Warm(ctx context.Context, t Trial, n int) ([]sample.Record, error) {
 	for i := range warm {
 		warm[i] = disguise(t.Requests[i%len(t.Requests)], i)
 	}
-	t.Requests, t.MaxConcurrency, t.Progress = warm, users, nil
+	t.Requests, t.MaxConcurrency, t.Progress, t.Calibrate = warm, users, nil, false
 	t.Arrivals = workload.Arrivals{Kind: workload.ArrivalClosed}
 	t.IDPrefix += "warm-"
 	out, err := Run(ctx, t)
