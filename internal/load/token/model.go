@@ -176,9 +176,9 @@ func (s *scored) UnmarshalJSON(raw []byte) error {
 // place off, and between splits of equal score that unit decides.
 func serdeFloat(s string) (float64, error) {
 	text, negative := strings.CutPrefix(s, "-")
-	mantissa, expText, _ := strings.Cut(strings.ToLower(text), "e")
+	mantissa, expText, scaled := strings.Cut(strings.ToLower(text), "e")
 	exp := 0
-	if expText != "" {
+	if scaled {
 		var err error
 		if exp, err = strconv.Atoi(expText); err != nil {
 			return 0, fmt.Errorf("score %q: %w", s, err)

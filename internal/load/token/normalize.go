@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -169,9 +170,9 @@ func eachKnown(s string, normalise func(string) string) string {
 }
 
 func manyMarks(s string) bool {
-	run := 0
+	run, marks := 0, chars("M")
 	for _, r := range s {
-		if r >= 0x300 && norm.NFKD.PropertiesString(string(r)).CCC() != 0 {
+		if r >= 0x300 && marks.has(r) {
 			run++
 		} else {
 			run = 0
@@ -183,52 +184,56 @@ func manyMarks(s string) bool {
 	return false
 }
 
+// classed is a character with its canonical combining class.
+type classed struct {
+	r     rune
+	class uint8
+}
+
 // longForm normalises as UAX 15 says: decompose, order marks, compose.
 func longForm(f norm.Form, s string) string {
 	apart := norm.NFD
 	if f == norm.NFKC || f == norm.NFKD {
 		apart = norm.NFKD
 	}
-	var out []rune
-	var class []uint8
+	var out []classed
 	for _, r := range s {
 		for _, d := range apart.String(string(r)) {
-			c := norm.NFD.PropertiesString(string(d)).CCC()
-			at := len(out)
-			for c != 0 && at > 0 && class[at-1] > c {
-				at--
-			}
-			out, class = insert(out, at, d), insert(class, at, c)
+			out = append(out, classed{d, norm.NFD.PropertiesString(string(d)).CCC()})
 		}
 	}
-	if f == norm.NFC || f == norm.NFKC {
-		out = composed(out, class)
+	for from := 0; from < len(out); from++ {
+		to := from
+		for to < len(out) && out[to].class != 0 {
+			to++
+		}
+		slices.SortStableFunc(out[from:to], func(a, b classed) int { return int(a.class) - int(b.class) })
+		from = to
 	}
-	return string(out)
+	if f == norm.NFC || f == norm.NFKC {
+		out = composed(out)
+	}
+	var b strings.Builder
+	for _, c := range out {
+		b.WriteRune(c.r)
+	}
+	return b.String()
 }
 
-func insert[T any](s []T, at int, v T) []T {
-	s = append(s, v)
-	copy(s[at+1:], s[at:])
-	s[at] = v
-	return s
-}
-
-func composed(in []rune, class []uint8) []rune {
-	var out []rune
+func composed(in []classed) []classed {
+	var out []classed
 	starter, last := -1, uint8(0)
-	for i, r := range in {
-		c := class[i]
-		if starter >= 0 && (last < c || last == 0 && starter == len(out)-1) {
-			if pair := []rune(norm.NFC.String(string([]rune{out[starter], r}))); len(pair) == 1 {
-				out[starter] = pair[0]
+	for _, c := range in {
+		if starter >= 0 && (last < c.class || last == 0 && starter == len(out)-1) {
+			if pair := []rune(norm.NFC.String(string([]rune{out[starter].r, c.r}))); len(pair) == 1 {
+				out[starter].r = pair[0]
 				continue
 			}
 		}
-		if last = c; c == 0 {
+		if last = c.class; c.class == 0 {
 			starter = len(out)
 		}
-		out = append(out, r)
+		out = append(out, c)
 	}
 	return out
 }

@@ -73,8 +73,9 @@ func (t *Tokenizer) Count(text string) int {
 // Special is the number of ids that the post-processor adds to a text.
 func (t *Tokenizer) Special() int { return len(t.before) + len(t.after) }
 
-// Decode writes ids as text, special tokens included. Ids without a token are
-// left out; bytes that are no UTF-8 become U+FFFD.
+// Decode writes ids as text, special tokens included (a SentencePiece model shows
+// no control pieces). Ids without a token are left out; bytes that are no UTF-8
+// become U+FFFD.
 func (t *Tokenizer) Decode(ids []int) string {
 	tokens := make([]string, 0, len(ids))
 	for _, id := range ids {
