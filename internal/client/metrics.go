@@ -163,9 +163,3 @@ func labelsOf(m *dto.Metric, want map[string]string) (text string, carried bool)
 	slices.Sort(labels)
 	return strings.Join(labels, ","), found == len(want)
 }
-
-// Quantities are the values of [Client.Metrics].
-func (c *Client) Quantities(ctx context.Context) (map[engine.Quantity]float64, error) {
-	r, _, err := c.Metrics(ctx)
-	return r.Values, err
-}

@@ -1,7 +1,12 @@
 package client
 
 import (
+	"bufio"
+	"context"
+	"io"
 	"math"
+	"net"
+	"net/http"
 	"slices"
 	"testing"
 
@@ -102,4 +107,44 @@ func FuzzReadMetrics(f *testing.F) {
 			}
 		}
 	})
+}
+
+// An endpoint that stands on a port of its own is asked there, where that port is
+// known.
+func TestEndpointOnItsOwnPort(t *testing.T) {
+	e := &engine.Engine{Endpoints: []engine.Endpoint{
+		{Name: engine.EndpointMetrics, Path: "/metrics", Port: "prometheus_port"}, {Name: engine.EndpointModels, Path: "/v1/models"},
+	}}
+	for _, c := range []struct {
+		ports         map[string]int
+		metrics, main string
+	}{
+		{map[string]int{"prometheus_port": 29000}, "10.0.0.1:29000/metrics", "10.0.0.1:8000/proxy/v1/models"},
+		{nil, "10.0.0.1:8000/proxy/metrics", "10.0.0.1:8000/proxy/v1/models"},
+		{map[string]int{"": 1}, "10.0.0.1:8000/proxy/metrics", "10.0.0.1:8000/proxy/v1/models"},
+	} {
+		var asked []string
+		client, err := New(Options{BaseURL: "http://10.0.0.1:8000/proxy", Engine: e, Ports: c.ports, Dial: func(_ context.Context, _, addr string) (net.Conn, error) {
+			ours, theirs := net.Pipe()
+			go func() {
+				defer theirs.Close()
+				if r, err := http.ReadRequest(bufio.NewReader(theirs)); err == nil {
+					asked = append(asked, addr+r.URL.Path)
+					io.WriteString(theirs, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+				}
+			}()
+			return ours, nil
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range []engine.EndpointName{engine.EndpointMetrics, engine.EndpointModels} {
+			if _, err := client.Call(t.Context(), name, nil, nil); err != nil {
+				t.Error(err)
+			}
+		}
+		if d := cmp.Diff([]string{c.metrics, c.main}, asked); d != "" {
+			t.Errorf("%v (-want +got):\n%s", c.ports, d)
+		}
+	}
 }

@@ -125,12 +125,24 @@ func (r *runner) start(ctx context.Context, c config.Candidate, s *server) (*Fai
 	if err := srv.WaitReady(ctx, r.show.starting); err != nil {
 		return r.startFailure(ctx, err, "start")
 	}
-	s.client, err = client.New(client.Options{BaseURL: srv.URL(), Engine: s.engine, APIKey: r.apiKey, Dial: r.Dial, Conns: 1024})
+	s.client, err = client.New(client.Options{BaseURL: srv.URL(), Engine: s.engine, APIKey: r.apiKey, Dial: r.Dial, Conns: 1024, Ports: r.ports(c, s.engine)})
 	if err != nil {
 		return r.startFailure(ctx, err, "start")
 	}
 	s.nameModel(ctx)
 	return nil, r.record(Entry{Kind: KindServerReady, Candidate: c.ID, StartupS: time.Since(began).Seconds()})
+}
+
+// ports are those of endpoints that do not stand on the server's port, where the
+// candidate fixes them. The simulated engine has one port for everything.
+func (r *runner) ports(c config.Candidate, e *engine.Engine) map[string]int {
+	out := map[string]int{}
+	for _, ep := range e.Endpoints {
+		if n, ok := c.Flags.Number(ep.Port); ep.Port != "" && ok && !r.plan.Simulated {
+			out[ep.Port] = int(n)
+		}
+	}
+	return out
 }
 
 func (r *runner) startFailure(ctx context.Context, err error, phase string) (*Failure, error) {
