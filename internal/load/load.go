@@ -11,6 +11,7 @@
 package load
 
 import (
+	"context"
 	"time"
 
 	"llmdyno/internal/client"
@@ -48,6 +49,12 @@ type Trial struct {
 	// Progress is told how far the trial is, at most twice a second and once at
 	// its end, from one goroutine; nil = nobody.
 	Progress func(Progress)
+	// Start is asked when all is prepared, and gives the instant at which the trial
+	// begins, as where several processes share one; nil = at once.
+	Start func(context.Context) (time.Time, error)
+	// Ended is given the record of each request that was sent, when its result is
+	// there, from a goroutine of that request; nil = nobody.
+	Ended func(*sample.Record)
 }
 
 // Progress is how far a trial is.

@@ -35,7 +35,10 @@ func Run(ctx context.Context, t Trial) (Outcome, error) {
 		return Outcome{}, err
 	}
 	calibration := r.calibrate(ctx)
-	out := r.run(ctx)
+	out, err := r.run(ctx)
+	if err != nil {
+		return Outcome{}, err
+	}
 	out.Client.calibrated(calibration)
 	if err := ctx.Err(); err != nil {
 		return out, fmt.Errorf("load: interrupted after %d of %d requests: %w", r.done.Load(), len(r.records), err)
@@ -166,23 +169,27 @@ func (r *runner) mostInFlight() int {
 // certainInFlight is the number of requests that will be in flight whatever the
 // server does; those of a timed schedule may never meet.
 func (r *runner) certainInFlight() int {
-	if r.Arrivals.Open() && r.Arrivals.RateRPS > 0 {
+	if r.Arrivals.Open() && !r.Arrivals.AtOnce() {
 		return 0
 	}
 	return r.mostInFlight()
 }
 
-func (r *runner) run(ctx context.Context) Outcome {
+func (r *runner) run(ctx context.Context) (Outcome, error) {
 	trial, end := context.WithCancelCause(ctx)
 	defer end(nil)
 	wait := newPacer(trial)
 	defer wait.close()
 	defer quietGC()()
-	before := takeUsage()
-	started := time.Now()
+	started, err := r.start(trial)
+	if err != nil {
+		return Outcome{}, err
+	}
 	r.clock = clock(started)
+	wait.until(r.clock, 0)
+	before := takeUsage()
 	if r.MaxTime > 0 {
-		timer := time.AfterFunc(r.MaxTime, func() { end(errTrialOver) })
+		timer := time.AfterFunc(r.MaxTime-time.Duration(r.clock.Now()), func() { end(errTrialOver) })
 		defer timer.Stop()
 	}
 	stop := r.reportProgress()
@@ -195,7 +202,21 @@ func (r *runner) run(ctx context.Context) Outcome {
 	stop()
 	out := Outcome{Started: started, Duration: r.duration(), Records: r.records}
 	out.Client = r.audit(used)
-	return out
+	return out, nil
+}
+
+// start is the instant at which the trial begins. One that another process gave
+// is read by the wall clock, and kept by the monotonic one from here on.
+func (r *runner) start(ctx context.Context) (time.Time, error) {
+	if r.Start == nil {
+		return time.Now(), nil
+	}
+	at, err := r.Start(ctx)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("load: not started: %w", err)
+	}
+	now := time.Now()
+	return now.Add(at.Round(0).Sub(now)), nil
 }
 
 // openLoop starts a goroutine for each arrival at its instant.
@@ -285,6 +306,9 @@ func (r *runner) send(ctx context.Context, i int, due int64) {
 		r.failed.Add(1)
 	}
 	r.done.Add(1)
+	if r.Ended != nil {
+		r.Ended(rec)
+	}
 }
 
 // duration is the time to the last result; without one, the time that passed.

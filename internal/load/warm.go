@@ -34,6 +34,7 @@ func Warm(ctx context.Context, t Trial, n int) ([]sample.Record, error) {
 	}
 	t.Requests, t.MaxConcurrency, t.Progress, t.Calibrate = warm, users, nil, false
 	t.Arrivals = workload.Arrivals{Kind: workload.ArrivalClosed}
+	t.Start, t.Ended = nil, nil
 	t.IDPrefix += "warm-"
 	out, err := Run(ctx, t)
 	for i := range out.Records {
