@@ -380,14 +380,16 @@ func (d *Difference) lengths(a, b Side) {
 	estimate := func(v float64, rule string) {
 		d.add(Effect{Cause: CauseLengths, How: Estimated, Value: &v, Why: why + "; " + rule})
 	}
-	rps, hasRPS := a.figures["request_throughput"]
+	// Tokens/s are requests/s times tokens: at the mean requests/s the change of
+	// tokens and, as the rest, that of requests/s add up exactly.
+	rps, hasRPS := (a.figures["request_throughput"]+b.figures["request_throughput"])/2, a.has("request_throughput") && b.has("request_throughput")
 	switch {
 	case d.Figure == "mean_e2e_ms" && a.has("mean_tpot_ms"):
 		estimate(a.figures["mean_tpot_ms"]*out, "TPOT of A for each token more")
 	case d.Figure == "output_token_throughput" && hasRPS:
-		estimate(rps*out, "requests/s of A times the tokens more")
+		estimate(rps*out, "the mean requests/s of both times the tokens more")
 	case d.Figure == "total_token_throughput" && hasRPS:
-		estimate(rps*(out+in), "requests/s of A times the tokens more")
+		estimate(rps*(out+in), "the mean requests/s of both times the tokens more")
 	case d.Figure == "mean_ttft_ms":
 		if slope, ok := ttftSlope(a); ok {
 			estimate(slope*in, "TTFT grows with the input by the least-squares slope of A's samples")

@@ -34,7 +34,7 @@ type splitter struct {
 	name     string
 	text     []byte
 	docs     []document
-	problems []error
+	problems []*result.Problem
 	counted  int // bytes of text before which lines have been counted
 	line     int // the line at counted
 }
@@ -144,6 +144,8 @@ func reason(err error, text []byte) string {
 	switch {
 	case errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF):
 		return "the file ends within a value (torn by a killed writer?)"
+	case errors.As(err, &syntax) && strings.Contains(syntax.Error(), `'\n' in string literal`):
+		return "a text does not end on its line (torn by a killed writer?)"
 	case errors.As(err, &syntax) && syntax.Offset > 0 && syntax.Offset <= int64(len(text)):
 		before := text[:syntax.Offset]
 		if n := bytes.Count(before, []byte("\n")); n > 0 {

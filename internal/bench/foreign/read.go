@@ -91,7 +91,12 @@ func Read(r io.Reader, name string, o Options) (rows []result.Row, problems []er
 		}
 		rows = append(rows, got...)
 	}
-	return rows, s.problems, nil
+	slices.SortStableFunc(s.problems, func(a, b *result.Problem) int { return a.Line - b.Line })
+	problems = make([]error, len(s.problems))
+	for i, p := range s.problems {
+		problems[i] = p
+	}
+	return rows, problems, nil
 }
 
 func readDocument(doc document, name string, index, of int, o Options) ([]result.Row, []string) {

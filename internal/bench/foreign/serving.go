@@ -260,9 +260,6 @@ func readVLLM(t *taker, d *draft) {
 			d.SpecDecode.AcceptanceRate = share(*x)
 		}
 	}
-	if m.InputTokens == nil && m.Succeeded != nil {
-		d.warn("no-tokens", "the client ran without a tokenizer or counts: token figures are absent")
-	}
 }
 
 // neverSent takes num_prompts for the requests that were sent: these clients
