@@ -24,6 +24,7 @@ import (
 const (
 	samplesName = "samples.jsonl.zst"
 	clientName  = "client.json"
+	summaryName = "summary.json"
 )
 
 const (
@@ -115,9 +116,12 @@ func (r *runner) trial(ctx context.Context, st step, dir string, attempt int) (*
 	if loadErr != nil && len(out.Records) == 0 {
 		return nil, &Failure{Phase: "load", Status: result.StatusFailed, Reason: loadErr.Error()}, nil
 	}
-	r.sumUp(t, st, dir, out, loadErr)
+	sum := r.sumUp(t, st, dir, out, loadErr)
 	t.heard(heard, out, plan.Requests)
-	return t, nil, r.writeTrial(dir, out, heard)
+	if err := r.writeTrial(dir, out, heard); err != nil {
+		return nil, nil, err
+	}
+	return t, nil, r.folder.WriteJSON(dir+"/"+summaryName, Summary{SummarySchema, SummarySchemaVersion, sum})
 }
 
 // succeeded counts the requests that the server answered in full.
@@ -311,8 +315,22 @@ func (r *runner) apply(ctx context.Context, st step, plan load.Trial) (load.Outc
 	return out, err
 }
 
+// The schema of summary.json.
+const (
+	SummarySchema        = "llmdyno.summary"
+	SummarySchemaVersion = 1
+)
+
+// Summary is the file of a trial that holds all its figures: our own, and the
+// same under other tools' names and definitions (compat).
+type Summary struct {
+	Schema        string `json:"schema"`
+	SchemaVersion int    `json:"schema_version"`
+	metric.Summary
+}
+
 // sumUp fills in the trial.
-func (r *runner) sumUp(t *Trial, st step, dir string, out load.Outcome, cause error) {
+func (r *runner) sumUp(t *Trial, st step, dir string, out load.Outcome, cause error) metric.Summary {
 	limits, _ := st.scenario.requestLimits()
 	sum := metric.Compute(out.Records, out.Duration.Nanoseconds(), limits)
 	m := result.FromSummary(sum)
@@ -331,6 +349,7 @@ func (r *runner) sumUp(t *Trial, st step, dir string, out load.Outcome, cause er
 	t.InputP50, t.InputP95 = lengths(out.Records, func(rec *sample.Record) int { return rec.InputTokens })
 	t.OutputP50, t.OutputP95 = lengths(out.Records, func(rec *sample.Record) int { return rec.OutputTokens })
 	r.fail(t, sum, out, cause)
+	return sum
 }
 
 // fail turns a trial without an answer, or without a server, into a failed one.

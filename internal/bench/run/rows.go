@@ -187,7 +187,7 @@ func (r *row) choose(t TrialDone, p *Plan) {
 	a := &r.Artifacts
 	a.Folder = pt.Folder
 	if pt.Folder != "" {
-		a.Samples, a.Client = pt.Folder+"/"+samplesName, pt.Folder+"/"+clientName
+		a.Samples, a.Client, a.Summary = pt.Folder+"/"+samplesName, pt.Folder+"/"+clientName, pt.Folder+"/"+summaryName
 		a.RawResult, a.ServerMetrics, a.ServerLog = a.Samples, pt.Folder+"/"+serverMetricsName, pt.Folder+"/"+serverLogName
 	}
 }

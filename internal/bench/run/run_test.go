@@ -85,7 +85,7 @@ func checkRow(t *testing.T, dir string, r result.Row) {
 		if p.Chosen {
 			chosen++
 		}
-		for _, f := range []string{samplesName, clientName, serverMetricsName, serverLogName} {
+		for _, f := range []string{samplesName, clientName, summaryName, serverMetricsName, serverLogName} {
 			if _, err := os.Stat(filepath.Join(dir, p.Folder, f)); err != nil {
 				t.Error(err)
 			}
