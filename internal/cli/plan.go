@@ -45,6 +45,9 @@ what the limit cuts off and which searched values are never tried. Nothing is st
 			if format == "json" {
 				return a.printJSON(plan{1, p})
 			}
+			for _, w := range f.Scenarios() {
+				a.logf("scenario %s: %s", w.Name, f.Describe(w))
+			}
 			for _, c := range p.Candidates {
 				fmt.Fprintf(a.stdout, "# %s\n%s\n", c.ID, c.Command)
 			}

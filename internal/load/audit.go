@@ -46,7 +46,7 @@ func (r *runner) audit(used usage) Audit {
 	if r.Arrivals.Open() {
 		a.LoadModel = "open"
 		a.OfferedRPS = rate(r.records, func(rec *sample.Record) int64 { return rec.Sched })
-		if rps := r.Arrivals.RateRPS; rps > 0 {
+		if rps := r.Arrivals.RateRPS; rps > 0 && !r.Arrivals.Timed() {
 			a.RequestedRPS = &rps
 		}
 	}

@@ -113,6 +113,20 @@ func (f *File) spec(s Scenario) (workload.Spec, error) {
 	return spec, nil
 }
 
+// Describe says in words what a scenario sends and what its lengths mean.
+func (f *File) Describe(w Workload) string {
+	spec := workload.Spec{Kind: workload.Kind(w.Kind), Path: w.Path, InputLen: w.InputLen, OutputLen: w.OutputLen, Seed: w.Seed}
+	if w.Spec != nil {
+		spec = *w.Spec
+	}
+	if path := f.TokenizerPath(); path != "" {
+		if t, err := workload.OpenTokenizer(path); err == nil { // an error is told by [Check]
+			spec.Tokenizer = t
+		}
+	}
+	return spec.Describe()
+}
+
 // Process is the arrival process of a load point, its seed left open. The
 // instants of a trace that has a file of its own are read.
 func (f *File) Process() (workload.Arrivals, error) {

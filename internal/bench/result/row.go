@@ -107,6 +107,7 @@ type Workload struct {
 	Kind        string   `json:"kind,omitempty"`     // random, custom, …
 	Scenario    string   `json:"scenario,omitempty"` // its name
 	DatasetPath string   `json:"dataset_path,omitempty"`
+	Description string   `json:"description,omitempty"`   // in words: what is sent, what its lengths mean
 	InputLen    *int     `json:"input_len,omitempty"`     // tokens, as planned
 	OutputLen   *int     `json:"output_len,omitempty"`    // tokens, as planned
 	InputP50    *float64 `json:"input_len_p50,omitempty"` // tokens, as measured
@@ -119,7 +120,7 @@ type Workload struct {
 	RequestRate    *float64 `json:"request_rate,omitempty"`
 	MaxConcurrency *int     `json:"max_concurrency,omitempty"` // the client's cap; nil = none
 	Endpoint       string   `json:"endpoint,omitempty"`
-	Arrivals       string   `json:"arrivals,omitempty"` // poisson, constant, gamma, closed
+	Arrivals       string   `json:"arrivals,omitempty"` // poisson, constant, gamma, closed, ramp, steps, trace
 	Seed           *uint64  `json:"seed,omitempty"`
 
 	// Searched names the keys above whose value was found by the search of this

@@ -85,7 +85,7 @@ func hardware(p *Plan, e *engine.Engine, f Facts, c config.Candidate) result.Har
 
 func (p *Plan) workloadOf(sc Scenario) result.Workload {
 	w := result.Workload{
-		Kind: sc.Kind, Scenario: sc.Name, DatasetPath: sc.Path, Endpoint: p.Load.Endpoint, Arrivals: p.Load.Arrivals, Seed: &sc.Seed,
+		Kind: sc.Kind, Scenario: sc.Name, DatasetPath: sc.Path, Description: sc.Description, Endpoint: p.Load.Endpoint, Arrivals: p.Load.Arrivals, Seed: &sc.Seed,
 	}
 	if sc.InputLen > 0 {
 		w.InputLen = &sc.InputLen
