@@ -177,7 +177,8 @@ type stream struct {
 	lag    uint16 // µs from the arrival in the kernel to the read
 	kernel bool   // now is the kernel's
 	done   bool   // [DONE] has come
-	usage  *engine.Usage
+	usage  engine.Usage
+	told   bool // usage has come
 }
 
 var (
@@ -263,6 +264,7 @@ func (s *stream) drain(cancel func(), body io.Reader, buf []byte) {
 func (s *stream) event(data []byte) error {
 	if text, ok := s.shape.Match(data); ok {
 		s.shape.Matched()
+		s.count(s.shape.Like())
 		return s.decoded(s.shape.Like(), len(data), text)
 	}
 	if bytes.Equal(bytes.TrimSpace(data), []byte("[DONE]")) {
@@ -276,7 +278,9 @@ func (s *stream) event(data []byte) error {
 	if d.Error != "" {
 		return inBand(d.Error)
 	}
-	s.shape.Learn(data, d, s.wire.Decode)
+	if s.wire.Alike {
+		s.shape.Learn(data, d, s.wire.Decode)
+	}
 	s.count(d)
 	return s.decoded(d, len(data), len(d.Text)+len(d.Reasoning)+len(d.ToolArgs))
 }
@@ -300,7 +304,7 @@ func (s *stream) decoded(d *engine.Delta, size, text int) error {
 
 func (s *stream) count(d *engine.Delta) {
 	if d.Usage != nil {
-		s.usage, s.rec.UsageAt = d.Usage, s.now
+		s.usage, s.told, s.rec.UsageAt = *d.Usage, true, s.now
 	}
 	s.tokens = max(s.tokens, d.Tokens)
 	if d.Finish != "" {
@@ -367,7 +371,7 @@ func (s *stream) close(ctx context.Context, err error) {
 func (s *stream) countTokens() {
 	r := s.rec
 	switch {
-	case s.usage != nil:
+	case s.told:
 		r.InputTokens, r.OutputTokens = max(s.usage.Prompt, 0), max(s.usage.Completion, 0)
 		r.CachedTokens, r.TokensBy = s.usage.Cached, sample.TokensUsage
 	case s.tokens > 0:

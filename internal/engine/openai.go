@@ -82,6 +82,7 @@ func openAIWire(name EndpointName, path string, own []string, o WireOptions) Wir
 		UsageByDefault: o.UsageByDefault, DoneMarker: !o.NoDoneMarker,
 		Encode: func(r GenerateRequest) ([]byte, error) { return encodeOpenAI(r, name, fields, o) },
 		Decode: DecodeOpenAI,
+		Alike:  true,
 	}
 }
 

@@ -2,46 +2,92 @@ package engine
 
 import (
 	"bytes"
+	"strings"
 	"unicode/utf8"
 )
 
 // Shape recognises the events of one stream that are like an earlier one but
-// for their text, which nearly all are, without reading their JSON again: what
-// stands before and after the text is compared byte for byte. A match says
-// exactly what Decode would (FuzzShape holds it to that); whatever does not
-// match is left to Decode. The zero Shape matches nothing.
+// for their text and for numbers that count on, which nearly all are, without
+// reading their JSON again: what stands between is compared byte for byte. A
+// match says exactly what Decode would (FuzzShape holds it to that); whatever
+// does not match is left to Decode. The zero Shape matches nothing.
 type Shape struct {
-	known  []byte // all before the text, its quote included, then all after it, from its quote on
-	before int    // length of the first part
-	like   Delta  // what the events say beside their text
+	known []byte // the constant parts, one after the other
+	holes []hole // what stands after each of them; nothing after the last
+	like  Delta  // what the event that matched last says beside its text
+	usage Usage
 
 	misses int // since the last match
 	wait   int // misses to let pass before the next attempt to learn
 }
 
-// shapeProbe is put in place of a text to see that it is the text.
-const shapeProbe = "a text that no server sends"
+// hole is a place where events differ.
+type hole struct {
+	part int // where the constant part before it ends in known
+	kind holeKind
+}
 
-// maxShape bounds what is kept of an event, maxLearnWait the pause between
-// attempts to learn from a stream whose events are all different.
+type holeKind uint8
+
+const (
+	holeText   holeKind = iota // the inside of the string that is the text
+	holeNumber                 // a number that says nothing here
+	holeTokens                 // the output tokens so far
+)
+
+// What is put in place of a text or a number to see what it is.
+const (
+	probeText   = "a text that no server sends"
+	probeNumber = 90071
+)
+
+// maxShape bounds what is kept of an event, maxHoles the places where events may
+// differ, maxLearnWait the pause between attempts to learn from a stream whose
+// events are all different.
 const (
 	maxShape     = 4 << 10
+	maxHoles     = 12
 	maxLearnWait = 1 << 10
 )
 
 // Match returns the number of bytes of text of an event, and false when it must
 // be decoded.
 func (s *Shape) Match(data []byte) (text int, ok bool) {
-	rest := len(data) - len(s.known)
-	if s.before == 0 || rest < 0 ||
-		!bytes.Equal(data[:s.before], s.known[:s.before]) || !bytes.Equal(data[s.before+rest:], s.known[s.before:]) {
+	if len(s.holes) == 0 {
 		return 0, false
 	}
-	text = textLen(data[s.before : s.before+rest])
-	return text, text >= 0
+	from, tokens := 0, -1
+	for _, h := range s.holes {
+		part := s.known[from:h.part]
+		if !bytes.HasPrefix(data, part) {
+			return 0, false
+		}
+		data, from = data[len(part):], h.part
+		n := 0
+		switch h.kind {
+		case holeText:
+			n, text = textPrefix(data)
+		case holeNumber:
+			n = numberPrefix(data)
+		default:
+			n, tokens = countPrefix(data)
+		}
+		if n < 0 {
+			return 0, false
+		}
+		data = data[n:]
+	}
+	if !bytes.Equal(data, s.known[from:]) {
+		return 0, false
+	}
+	if tokens >= 0 {
+		s.like.Tokens, s.usage.Completion = tokens, tokens
+	}
+	return text, true
 }
 
-// Like is what a matching event says beside its text: the text is left out.
+// Like is what the event that matched last says beside its text, which is left
+// out. It holds until the next match.
 func (s *Shape) Like() *Delta { return &s.like }
 
 // Matched notes that an event matched, so that a change of the stream's shape is
@@ -49,7 +95,8 @@ func (s *Shape) Like() *Delta { return &s.like }
 func (s *Shape) Matched() { s.misses, s.wait = 0, 0 }
 
 // Learn takes the shape of an event that Match did not know and that decode read
-// as d. An event with anything but one text in it is not learned.
+// as d. An event without exactly one text, or with a finish or an error, is not
+// learned.
 func (s *Shape) Learn(data []byte, d *Delta, decode func([]byte, *Delta) error) {
 	if s.misses++; s.misses <= s.wait || len(data) > maxShape {
 		return
@@ -59,64 +106,182 @@ func (s *Shape) Learn(data []byte, d *Delta, decode func([]byte, *Delta) error) 
 	if !ok {
 		return
 	}
-	for from := 0; from < len(data); {
-		i := bytes.Index(data[from:], []byte(text))
-		if i < 0 {
-			return
-		}
-		at := from + i
-		end := at + len(text)
-		if at > 0 && data[at-1] == '"' && end < len(data) && data[end] == '"' && isText(data, at, end, like, decode) {
-			s.known = append(append(s.known[:0], data[:at]...), data[end:]...)
-			s.before, s.like = at, like
-			return
-		}
-		from = at + 1
+	l := learner{data: data, text: text, like: like, decode: decode}
+	if start, end, ok := l.findText(); ok {
+		s.keep(&l, start, end)
 	}
 }
 
-// onlyText is the one text of an event without count, finish or error, and the
-// event without it.
+// keep cuts the event into constant parts and holes.
+func (s *Shape) keep(l *learner, start, end int) {
+	s.known, s.holes = s.known[:0], s.holes[:0]
+	last := 0
+	cut := func(from, to int, kind holeKind) {
+		s.known = append(s.known, l.data[last:from]...)
+		s.holes = append(s.holes, hole{len(s.known), kind})
+		last = to
+	}
+	for at := 0; at < len(l.data); {
+		if at == start {
+			cut(start, end, holeText)
+			at = end
+			continue
+		}
+		if n := numberAt(l.data, at); n > 0 && len(s.holes) < maxHoles {
+			if kind, ok := l.number(at, at+n); ok {
+				cut(at, at+n, kind)
+			}
+			at += n
+			continue
+		}
+		at++
+	}
+	s.known = append(s.known, l.data[last:]...)
+	s.like = l.like
+	if l.like.Usage != nil {
+		s.usage = *l.like.Usage
+		s.like.Usage = &s.usage
+	}
+}
+
+// onlyText is the one text of an event without finish or error, and the event
+// without it.
 func onlyText(d *Delta) (text string, like Delta, ok bool) {
 	like = *d
 	like.Text, like.Reasoning, like.ToolArgs = "", "", ""
 	text = d.Text + d.Reasoning + d.ToolArgs
 	one := text != "" && (text == d.Text || text == d.Reasoning || text == d.ToolArgs)
-	return text, like, one && d.Tokens < 0 && d.Usage == nil && d.Finish == "" && d.Error == "" && !(d.Cumulative && d.Text == "")
+	return text, like, one && d.Finish == "" && d.Error == "" && !(d.Cumulative && d.Text == "")
 }
 
-// isText says whether data[at:end] is the text of the event, by decoding it
-// with another one there.
-func isText(data []byte, at, end int, like Delta, decode func([]byte, *Delta) error) bool {
-	probe := make([]byte, 0, len(data)+len(shapeProbe))
-	probe = append(append(append(probe, data[:at]...), shapeProbe...), data[end:]...)
+// learner finds out what the places of one event mean, by decoding it with
+// something else there.
+type learner struct {
+	data   []byte
+	text   string
+	like   Delta
+	decode func([]byte, *Delta) error
+}
+
+// with decodes the event with other bytes from start to end.
+func (l *learner) with(start, end int, other string) (text string, like Delta, ok bool) {
+	probe := make([]byte, 0, len(l.data)+len(other))
+	probe = append(append(append(probe, l.data[:start]...), other...), l.data[end:]...)
 	var d Delta
-	if decode(probe, &d) != nil {
+	if l.decode(probe, &d) != nil {
+		return "", d, false
+	}
+	return onlyText(&d)
+}
+
+// findText is where the text stands, without its quotes.
+func (l *learner) findText() (start, end int, ok bool) {
+	for from := 0; from < len(l.data); {
+		i := bytes.Index(l.data[from:], []byte(l.text))
+		if i < 0 {
+			return 0, 0, false
+		}
+		start = from + i
+		end = start + len(l.text)
+		if start > 0 && l.data[start-1] == '"' && end < len(l.data) && l.data[end] == '"' {
+			if text, like, ok := l.with(start, end, probeText); ok && text == probeText && sameDelta(like, l.like) {
+				return start, end, true
+			}
+		}
+		from = start + 1
+	}
+	return 0, 0, false
+}
+
+// number says what a number of the event is; false = something that must not
+// differ.
+func (l *learner) number(start, end int) (holeKind, bool) {
+	text, like, ok := l.with(start, end, "90071") // probeNumber
+	if !ok || text != l.text {
+		return 0, false
+	}
+	if sameDelta(like, l.like) {
+		return holeNumber, true
+	}
+	if l.like.Usage == nil || l.like.Tokens < 0 {
+		return 0, false
+	}
+	want, usage := l.like, *l.like.Usage
+	usage.Completion = probeNumber
+	want.Tokens, want.Usage = probeNumber, &usage
+	return holeTokens, sameDelta(like, want)
+}
+
+// sameDelta compares what two events say beside their text.
+func sameDelta(a, b Delta) bool {
+	if (a.Usage == nil) != (b.Usage == nil) || a.Usage != nil && *a.Usage != *b.Usage {
 		return false
 	}
-	text, rest, ok := onlyText(&d)
-	return ok && text == shapeProbe && rest == like
+	a.Usage, b.Usage = nil, nil
+	return a == b
 }
 
-// textLen is the length of the text that the inside of a JSON string stands
-// for; -1 when only the decoder can tell.
-func textLen(body []byte) int {
-	n, ascii := len(body), true
-	for i := 0; i < len(body); i++ {
-		switch b := body[i]; {
-		case b == '"' || b < 0x20:
-			return -1
-		case b >= utf8.RuneSelf:
-			ascii = false
-		case b == '\\':
-			if i++; i == len(body) || bytes.IndexByte([]byte(`"\/bfnrt`), body[i]) < 0 {
-				return -1
-			}
-			n--
-		}
+// numberAt is the length of the number that stands at a position as the value
+// of a member; 0 = none.
+func numberAt(data []byte, at int) int {
+	if at == 0 || strings.IndexByte(": ", data[at-1]) < 0 {
+		return 0
 	}
-	if !ascii && !utf8.Valid(body) {
-		return -1
+	n := numberPrefix(data[at:])
+	if n <= 0 || at+n >= len(data) || strings.IndexByte(",}", data[at+n]) < 0 {
+		return 0
 	}
 	return n
+}
+
+// numberPrefix is the length of the number, without an exponent, at the start of
+// b; -1 = none.
+func numberPrefix(b []byte) int {
+	n, _ := countPrefix(b)
+	if n > 0 && n+1 < len(b) && b[n] == '.' && isDigit(b[n+1]) {
+		for n++; n < len(b) && isDigit(b[n]); n++ {
+		}
+	}
+	return n
+}
+
+// countPrefix is the length and the value of the whole number at the start of b,
+// of at most 15 digits; -1 = none.
+func countPrefix(b []byte) (n, value int) {
+	for n < len(b) && isDigit(b[n]) {
+		value = 10*value + int(b[n]-'0')
+		if n++; n > 15 {
+			return -1, -1
+		}
+	}
+	if n == 0 || n > 1 && b[0] == '0' {
+		return -1, -1
+	}
+	return n, value
+}
+
+func isDigit(b byte) bool { return '0' <= b && b <= '9' }
+
+// textPrefix is the length of the inside of the JSON string that goes on at the
+// start of b, and of the text for which it stands; -1 when only the decoder can
+// tell.
+func textPrefix(b []byte) (n, text int) {
+	ascii, escapes := true, 0
+	for ; n < len(b) && b[n] != '"'; n++ {
+		switch c := b[n]; {
+		case c < 0x20:
+			return -1, 0
+		case c >= utf8.RuneSelf:
+			ascii = false
+		case c == '\\':
+			if n++; n == len(b) || strings.IndexByte(`"\/bfnrt`, b[n]) < 0 {
+				return -1, 0
+			}
+			escapes++
+		}
+	}
+	if n == len(b) || !ascii && !utf8.Valid(b[:n]) {
+		return -1, 0
+	}
+	return n, n - escapes
 }

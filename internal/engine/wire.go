@@ -51,6 +51,10 @@ type Wire struct {
 	UsageByDefault bool
 	// DoneMarker: a stream that ends without "[DONE]" was cut.
 	DoneMarker bool
+	// Alike: what Decode reads of an event depends on its text and counts alone
+	// where the rest of it stays the same, so that a [Shape] may spare the
+	// decoding. FuzzShape holds such a decoder to it.
+	Alike bool
 	// Encode makes the request body. It refuses a field that is not in Fields.
 	Encode func(GenerateRequest) ([]byte, error)
 	// Decode reads the data of one SSE event ("[DONE]" left out) or one whole

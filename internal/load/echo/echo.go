@@ -11,7 +11,6 @@ package echo
 
 import (
 	"bufio"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -99,7 +98,8 @@ func (s *Server) Close() {
 	s.ended.Wait()
 }
 
-// Truth is what the server saw, in the order of the requests.
+// Truth is what the server saw, in the order of the requests. Call it after
+// Close, which ends the writing of it.
 func (s *Server) Truth() []Request {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -117,31 +117,36 @@ func (s *Server) Lateness() time.Duration {
 	return time.Duration(s.late)
 }
 
-// frames are the byte strings that make up every reply.
+// frames are the bytes of every reply: its head, and its events one after the
+// other, each a chunk of its own.
 type frames struct {
-	head  []byte
-	event []byte // one event as a chunk of its own
-	batch []byte // a whole write of them
-	tail  []byte // last event, usage, [DONE] and the end of the body
+	head   []byte
+	events []byte
+	at     []int // where each event begins; the last entry is the end, with usage, [DONE] and the end of the body
 }
 
-// eventData is an event of the size that engines send, about 250 bytes.
-const eventData = `{"id":"cmpl-0123456789abcdef0123456789abcdef","object":"text_completion","created":1800000000,"model":"calibration","choices":[{"index":0,"text":" token","logprobs":null,"finish_reason":%s,"stop_reason":null,"token_ids":null}],"system_fingerprint":null,"usage":null}`
+// eventData is an event of the size that engines send, with the token counts of
+// those that tell them on each: about 300 bytes.
+const eventData = `{"id":"cmpl-0123456789abcdef0123456789abcdef","object":"text_completion","created":1800000000,"model":"calibration","choices":[{"index":0,"text":" token","logprobs":null,"finish_reason":%s,"stop_reason":null,"token_ids":null}],"system_fingerprint":null,"usage":{"prompt_tokens":64,"total_tokens":%d,"completion_tokens":%d}}`
 
 func makeFrames(cfg Config) frames {
-	chunk := func(data string) []byte {
-		data = "data: " + data + "\n\n"
-		return fmt.Appendf(nil, "%x\r\n%s\r\n", len(data), data)
+	f := frames{head: []byte("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\nTransfer-Encoding: chunked\r\n\r\n")}
+	chunk := func(format string, args ...any) {
+		data := fmt.Sprintf("data: "+format+"\n\n", args...)
+		f.events = fmt.Appendf(f.events, "%x\r\n%s\r\n", len(data), data)
 	}
-	f := frames{
-		head:  []byte("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\nTransfer-Encoding: chunked\r\n\r\n"),
-		event: chunk(fmt.Sprintf(eventData, "null")),
+	for k := range cfg.Events {
+		finish := "null"
+		if k == cfg.Events-1 {
+			finish = `"length"`
+		}
+		f.at = append(f.at, len(f.events))
+		chunk(eventData, finish, 64+k+1, k+1)
 	}
-	for range cfg.Batch {
-		f.batch = append(f.batch, f.event...)
-	}
-	usage, _ := json.Marshal(map[string]any{"choices": []int{}, "usage": map[string]int{"prompt_tokens": 1, "completion_tokens": cfg.Events}}) // plain values
-	f.tail = append(append(append(chunk(fmt.Sprintf(eventData, `"length"`)), chunk(string(usage))...), chunk("[DONE]")...), "0\r\n\r\n"...)
+	chunk(`{"choices":[],"usage":{"prompt_tokens":64,"total_tokens":%d,"completion_tokens":%d}}`, 64+cfg.Events, cfg.Events)
+	chunk("[DONE]")
+	f.events = append(f.events, "0\r\n\r\n"...)
+	f.at = append(f.at, len(f.events))
 	return f
 }
 
@@ -199,11 +204,7 @@ func (s *Server) serve(c net.Conn) {
 
 // atOnce writes a whole reply.
 func (s *Server) atOnce(c net.Conn, r *Request) error {
-	all := append([]byte(nil), s.frames.head...)
-	for range s.cfg.Events - 1 {
-		all = append(all, s.frames.event...)
-	}
-	all = append(all, s.frames.tail...)
+	all := append(append([]byte(nil), s.frames.head...), s.frames.events...)
 	now := time.Now().UnixNano()
 	s.mu.Lock()
 	for range s.cfg.Events {
@@ -298,18 +299,16 @@ func (s *Server) gather() (streams []*stream) {
 func (s *Server) play(streams []*stream) {
 	gap, n := int64(s.cfg.Gap), int64(len(streams))
 	start := time.Now().Add(5 * time.Millisecond)
-	for left := s.cfg.Events; left > 0; {
-		count := min(s.cfg.Batch, left)
-		left -= count
-		written := int64(s.cfg.Events-left-count) / int64(s.cfg.Batch)
+	for k := 0; k < s.cfg.Events; k += s.cfg.Batch {
+		next := min(k+s.cfg.Batch, s.cfg.Events)
 		for i, st := range streams {
-			if due := written * gap; gap > 0 {
+			if due := int64(k/s.cfg.Batch) * gap; gap > 0 {
 				if !s.cfg.Together {
 					due += gap * int64(i) / n
 				}
 				s.until(start, due)
 			}
-			s.write(st, count, left == 0)
+			s.write(st, k, next)
 		}
 		select {
 		case <-s.quit:
@@ -338,24 +337,14 @@ func (s *Server) until(start time.Time, due int64) {
 	}
 }
 
-// write writes count events of a stream, the last of which may be its end.
-func (s *Server) write(st *stream, count int, last bool) {
+// write writes the events of a stream from k up to next.
+func (s *Server) write(st *stream, k, next int) {
 	if st.ended {
 		return
 	}
-	data := s.frames.batch
-	switch {
-	case last:
-		data = nil
-		for range count - 1 {
-			data = append(data, s.frames.event...)
-		}
-		data = append(data, s.frames.tail...)
-	case count < s.cfg.Batch:
-		data = s.frames.batch[:count*len(s.frames.event)]
-	}
+	data := s.frames.events[s.frames.at[k]:s.frames.at[next]]
 	now := time.Now().UnixNano()
-	for range count {
+	for range next - k {
 		st.r.Events = append(st.r.Events, now)
 	}
 	if len(st.rest) > 0 {
