@@ -121,6 +121,7 @@ type (
 		Cross, RunnersUp, Failed, Early tableData
 		NoCross, Undrawn                string
 		Plan                            tableData
+		Server                          serverData
 		Facts                           []Fact
 		Notes                           []string
 		Empty                           string
@@ -182,7 +183,7 @@ type pageBuilder struct {
 func (b *pageBuilder) build() (pageData, error) {
 	d := pageData{
 		Title: or(oneLine(b.page.Title), titleReport), Facts: b.page.Facts, NoCross: "No candidate of any framework ran and met its SLA, so there is nothing to compare.",
-		Titles: map[string]string{"best": titleBest, "cross": titleCross, "failed": titleFailed, "up": titleRunnersUp, "early": titleSuperseded},
+		Titles: map[string]string{"best": titleBest, "cross": titleCross, "failed": titleFailed, "up": titleRunnersUp, "early": titleSuperseded, "server": titleServer},
 	}
 	for i := range paletteSize {
 		d.Colours = append(d.Colours, i)
@@ -212,6 +213,10 @@ func (b *pageBuilder) build() (pageData, error) {
 	}
 	d.Lead = b.lead()
 	b.sections(&d)
+	var err error
+	if d.Server, err = b.server(); err != nil {
+		return d, err
+	}
 	d.Notes = append(d.Notes, "Ranking: "+b.c.Rule, latencyNote+".")
 	for _, l := range b.legend() {
 		d.Notes = append(d.Notes, l+".")

@@ -52,6 +52,7 @@ func (m *markdown) report() {
 	m.list(titleRunnersUp, m.entries(m.c.RunnersUp()), append([]column{colScenario, colFramework, colCandidate, colRank, colVersus}, append(figures, colCommand)...))
 	m.list(titleFailed, m.entries(m.c.Failed), []column{colScenario, colFramework, colCandidate, colStatus, colSLA, colReason, colReqs, colTTFT, colTPOT, colCommand})
 	m.superseded()
+	m.server()
 	m.notes()
 }
 

@@ -102,6 +102,7 @@ func (t *terminal) report() {
 	t.section(titleRunnersUp, t.c.RunnersUp(), colScenario, colFull, colRank, colVersus, colReqs, colOut, colOutGPU, colTTFT, colTPOT)
 	t.failed()
 	t.superseded()
+	t.server()
 	t.notes()
 }
 

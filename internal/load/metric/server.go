@@ -84,9 +84,15 @@ type ServerGPU struct {
 	TempMaxC   *float64 `json:"temperature_max_c,omitempty"`
 	UtilPct    *float64 `json:"utilisation_pct,omitempty"` // mean share of time with a kernel running
 	MemMaxMiB  *float64 `json:"memory_max_mib,omitempty"`
-	// Throttled is the share of samples in which a reason slowed the clocks, by
-	// reason.
-	Throttled map[string]float64 `json:"throttled,omitempty"`
+	// Throttled are the reasons that slowed the clocks.
+	Throttled []Throttle `json:"throttled,omitempty"`
+}
+
+// Throttle is a reason that held clocks back, and the share of the samples in
+// which it did.
+type Throttle struct {
+	Reason string  `json:"reason"`
+	Share  float64 `json:"share"`
 }
 
 // ServerEnergy is what the GPUs used over a trial.
@@ -100,7 +106,8 @@ type ServerEnergy struct {
 
 // ServerSeries is a quantity over the time of a trial.
 type ServerSeries struct {
-	Name   string       `json:"name"`
-	Unit   string       `json:"unit"`
-	Points [][2]float64 `json:"points"` // seconds since the first reading, value
+	Name   string    `json:"name"`
+	Unit   string    `json:"unit"`
+	AtS    []float64 `json:"at_s"` // since the first reading
+	Values []float64 `json:"values"`
 }

@@ -200,8 +200,8 @@ func TestBothWitnessesAgree(t *testing.T) {
 					}
 				}
 				for _, x := range s.Series {
-					if len(x.Points) < 2 {
-						t.Errorf("series %s: %v", x.Name, x.Points)
+					if len(x.AtS) < 2 || len(x.Values) != len(x.AtS) {
+						t.Errorf("series %s: %v %v", x.Name, x.AtS, x.Values)
 					}
 				}
 				checkLines(t, rec)

@@ -121,6 +121,9 @@ func figure(text string) *float64 {
 	return &v
 }
 
+// powerCap is the one reason that is no fault: most loads run into it.
+const powerCap = "power cap"
+
 // throttleBits are the reasons in nvml.h that hold the clocks below what the
 // load asks for; idleness (bit 0) and a setting of the clocks' owner (bit 1) and
 // of a display (bit 8) are not among them.
@@ -128,7 +131,7 @@ var throttleBits = []struct {
 	bit  uint64
 	name string
 }{
-	{0x4, "power cap"}, {0x8, "hardware slowdown"}, {0x10, "sync boost"},
+	{0x4, powerCap}, {0x8, "hardware slowdown"}, {0x10, "sync boost"},
 	{0x20, "software thermal"}, {0x40, "hardware thermal"}, {0x80, "power brake"},
 }
 

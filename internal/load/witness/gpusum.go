@@ -77,11 +77,10 @@ func (t *gpuTrack) meanPower() *float64 {
 func (t *gpuTrack) sum() metric.ServerGPU {
 	g := metric.ServerGPU{Index: t.index, PowerW: t.meanPower(), PowerMaxW: most(t.power), LimitW: t.limit, SMClockMHz: mean(t.sm),
 		SMClockMin: least(t.sm), MemClock: mean(t.mem), TempMaxC: most(t.temp), UtilPct: mean(t.util), MemMaxMiB: most(t.used)}
-	for reason, n := range t.reasons {
-		if g.Throttled == nil {
-			g.Throttled = map[string]float64{}
+	for _, x := range throttleBits {
+		if n := t.reasons[x.name]; n > 0 {
+			g.Throttled = append(g.Throttled, metric.Throttle{Reason: x.name, Share: float64(n) / float64(t.told)})
 		}
-		g.Throttled[reason] = float64(n) / float64(t.told)
 	}
 	return g
 }

@@ -194,9 +194,9 @@ func (v *Verdict) gpus(s *metric.Server, r Record, c Context) {
 	for _, t := range all {
 		g := t.sum()
 		s.GPUs = append(s.GPUs, g)
-		for _, x := range throttleBits {
-			if share := g.Throttled[x.name]; share > throttledShare && x.bit != 0x4 {
-				v.warn("gpu-throttled", "GPU %d: %s slowed its clocks in %.0f %% of the samples: figures of this trial are those of a slower GPU", g.Index, x.name, 100*share)
+		for _, x := range g.Throttled {
+			if x.Share > throttledShare && x.Reason != powerCap {
+				v.warn("gpu-throttled", "GPU %d: %s slowed its clocks in %.0f %% of the samples: figures of this trial are those of a slower GPU", g.Index, x.Reason, 100*x.Share)
 			}
 		}
 	}
@@ -219,11 +219,11 @@ func series(readings []Reading) []metric.ServerSeries {
 	var out []metric.ServerSeries
 	put := func(name, unit string, points [][2]float64) {
 		if len(points) > 1 {
-			points = thin(points)
-			for i, p := range points {
-				points[i] = [2]float64{rounded(p[0]), rounded(p[1])}
+			line := metric.ServerSeries{Name: name, Unit: unit}
+			for _, p := range thin(points) {
+				line.AtS, line.Values = append(line.AtS, rounded(p[0])), append(line.Values, rounded(p[1]))
 			}
-			out = append(out, metric.ServerSeries{Name: name, Unit: unit, Points: points})
+			out = append(out, line)
 		}
 	}
 	for _, q := range drawn {
