@@ -1,7 +1,9 @@
 package config
 
 import (
+	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -173,5 +175,50 @@ func TestDistributionsMustFit(t *testing.T) {
 	_, errs := judgeWorkload(t, "input: {kind: uniform, max: 4000}\noutput: {mean: 200}", "")
 	if len(errs) != 1 || !strings.Contains(errs[0].Message, "4200") {
 		t.Errorf("%s", lines(errs))
+	}
+}
+
+// Every example of the page about workloads is a scenario that is free of
+// errors, and the page names every kind, distribution and meaning.
+func TestWorkloadsPage(t *testing.T) {
+	data, err := os.ReadFile("../../../docs/workloads.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	page := string(data)
+	examples := 0
+	for _, block := range strings.Split(page, "```yaml\n")[1:] {
+		text, _, _ := strings.Cut(block, "```")
+		examples++
+		if _, errs := judgeWorkload(t, text, ""); len(errs) > 0 {
+			t.Errorf("%s\n%s", text, lines(errs))
+		}
+	}
+	if examples < 7 {
+		t.Errorf("%d examples", examples)
+	}
+	for _, f := range schemaFields(reflect.TypeFor[Arrivals]()) {
+		if f.name != "burstiness" && !strings.Contains(page, "`"+f.name+"`") {
+			t.Errorf("the page lacks the key %s", f.name)
+		}
+		for _, word := range f.enum {
+			if !strings.Contains(page, "`"+word+"`") {
+				t.Errorf("the page lacks %s", word)
+			}
+		}
+	}
+	for _, t1 := range []reflect.Type{reflect.TypeFor[Scenario](), reflect.TypeFor[LengthSpec](), reflect.TypeFor[PrefixSpec]()} {
+		for _, f := range schemaFields(t1) {
+			for _, word := range append(f.enum, f.name) {
+				if word != "name" && word != "sla" && !strings.Contains(page, word) {
+					t.Errorf("the page lacks %s", word)
+				}
+			}
+		}
+	}
+	for _, c := range compatWords() {
+		if !strings.Contains(page, "`"+c+"`") {
+			t.Errorf("the page lacks %s", c)
+		}
 	}
 }
