@@ -205,7 +205,7 @@ numbers. From two foreign files only estimates and signs can be had.
 
 Exit codes: 0 explained, 1 the results have no figure in common, 2 wrong usage, 3 a
 file could not be read.`,
-		Example: `  llmdyno bench explain-diff runs/20261124-203000-qwen3-32b/trials/vllm-0/chat/rate-4 vllm-serve.json
+		Example: `  llmdyno bench explain-diff runs/20261124-203000-qwen3-32b/trials/vllm-00/chat/rate-4 vllm-serve.json
   llmdyno bench explain-diff vllm-serve.json sglang.jsonl --format json`,
 		Args: exactArgs(2, "two results"),
 		RunE: func(_ *cobra.Command, args []string) error {

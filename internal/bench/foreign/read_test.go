@@ -344,3 +344,51 @@ func FuzzRead(f *testing.F) {
 		}
 	})
 }
+
+// Every number of a file is kept under its own key, converted or not; lists and
+// the server's own answer are left out.
+func TestEveryNumberIsKept(t *testing.T) {
+	for _, name := range []string{"vllm.json", "sglang.jsonl", "trtllm.json", "trtllm-bench.json", "inference-perf.json"} {
+		data, err := os.ReadFile(filepath.Join("testdata", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		rows, _ := read(t, name, Options{})
+		kept := map[string]float64{}
+		for _, f := range rows[0].Imported.Figures {
+			kept[f.Key] = f.Value
+		}
+		seen := 0
+		var walk func(prefix string, v any)
+		walk = func(prefix string, v any) {
+			if x, ok := finite(v); ok {
+				if seen++; kept[prefix] != x {
+					t.Errorf("%s: %s is %v, kept as %v", name, prefix, x, kept[prefix])
+				}
+			}
+			m, _ := v.(map[string]any)
+			for key, item := range m {
+				if key != "server_info" {
+					walk(strings.TrimPrefix(prefix+"."+key, "."), item)
+				}
+			}
+		}
+		walk("", map[string]any(split(data, name).docs[0].fields))
+		if seen < 15 || seen != len(kept) {
+			t.Errorf("%s: %d numbers in the file, %d kept", name, seen, len(kept))
+		}
+	}
+}
+
+// Without a list of errors a 0 stands for a request that failed.
+func TestZerosOfFailedRequests(t *testing.T) {
+	text := `{"duration":1,"completed":2,"failed":1,"output_throughput":5,"ttfts":[0.1,0,0.3],"latencies":[0.2,0.0,0.5],"output_lens":[3,0,5],"input_lens":[7,8,9],"queue_times":[0,0,0.002]}`
+	rows, problems, _ := Read(strings.NewReader(text), "f", Options{Engines: engines})
+	if len(rows) != 1 || len(problems) > 0 {
+		t.Fatalf("%d rows, %v", len(rows), problems)
+	}
+	m := rows[0].Metrics
+	if *m.TTFT.N != 2 || *m.TTFT.Min != 100 || *m.E2E.N != 2 || *m.TPOT.Mean != 50 || *m.SendLag.N != 3 || *rows[0].Workload.OutputP50 != 4 {
+		t.Errorf("metrics %+v", m)
+	}
+}

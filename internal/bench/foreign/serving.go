@@ -105,54 +105,51 @@ func details(t *taker, d *draft) {
 	in, out := t.floats("input_lens"), t.floats("output_lens")
 	ttfts := t.floats("ttfts")
 	errors := t.list("errors")
-	for i := range ttfts {
-		if i < len(errors) && errors[i] != "" && errors[i] != nil {
-			continue
-		}
-		if i < len(in) {
-			d.inLens = append(d.inLens, in[i])
-		}
-		if i < len(out) && out[i] > 0 {
-			d.outLens = append(d.outLens, out[i])
-		}
-	}
+	d.inLens, d.outLens = well(in, errors), well(out, errors)
 	d.failures(errors)
-	latency(&m.TTFT, succeeded(ttfts, errors))
+	latency(&m.TTFT, inMs(well(ttfts, errors)))
 	ends := t.floats("latencies")
 	if ends == nil {
 		ends = t.floats("e2els")
 	}
 	var gaps []float64
-	itls := t.list("itls")
-	for i, v := range itls {
-		one, ok := v.([]any)
-		if !ok || i < len(errors) && errors[i] != "" && errors[i] != nil {
-			continue
-		}
-		if list, ok := numbers(one); ok {
-			for _, x := range list {
-				gaps = append(gaps, x*1000)
-			}
+	for i, v := range t.list("itls") {
+		one, _ := v.([]any)
+		if list, ok := numbers(one); ok && !bad(errors, i) {
+			gaps = append(gaps, inMs(list)...)
 		}
 	}
 	latency(&m.EventGap, gaps)
-	latency(&m.E2E, succeeded(ends, errors))
+	latency(&m.E2E, inMs(well(ends, errors)))
 	if ends != nil && len(ends) == len(ttfts) && len(out) == len(ends) {
 		latency(&m.TPOT, perToken(ttfts, ends, out, errors))
 	}
 	if lags := t.floats("queue_times"); lags != nil {
-		latency(&m.SendLag, succeeded(lags, nil))
+		latency(&m.SendLag, inMs(lags))
 	}
 }
 
-// succeeded are the samples of requests without an error, in ms.
-func succeeded(seconds []float64, errors []any) []float64 {
+// bad says that a request failed by the list of errors, which may be absent.
+func bad(errors []any, i int) bool {
+	return i < len(errors) && errors[i] != "" && errors[i] != nil
+}
+
+// well are the numbers of requests that succeeded. 0 stands for a failed one
+// also where there is no list of errors: no latency and no length is 0.
+func well(x []float64, errors []any) []float64 {
 	var out []float64
-	for i, x := range seconds {
-		if i < len(errors) && errors[i] != "" && errors[i] != nil {
-			continue
+	for i, v := range x {
+		if v > 0 && !bad(errors, i) {
+			out = append(out, v)
 		}
-		out = append(out, x*1000)
+	}
+	return out
+}
+
+func inMs(seconds []float64) []float64 {
+	out := make([]float64, len(seconds))
+	for i, x := range seconds {
+		out[i] = x * 1000
 	}
 	return out
 }
@@ -161,7 +158,7 @@ func succeeded(seconds []float64, errors []any) []float64 {
 func perToken(ttft, end, n []float64, errors []any) []float64 {
 	var out []float64
 	for i := range n {
-		if n[i] > 1 && (i >= len(errors) || errors[i] == "" || errors[i] == nil) {
+		if n[i] > 1 && end[i] > 0 && !bad(errors, i) {
 			out = append(out, 1000*math.Max(end[i]-ttft[i], 0)/(n[i]-1))
 		}
 	}
