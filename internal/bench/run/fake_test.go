@@ -58,6 +58,8 @@ type backend struct {
 	fails func(name string) *launch.Failure
 	// missing: the program is not installed.
 	missing bool
+	// warm is a server that finds nine tenths of every prompt in its cache.
+	warm bool
 	// dies ends the server of a candidate when it gets its n-th request.
 	dies func(name string, n int64) bool
 }
@@ -173,6 +175,14 @@ func (f *fake) Done() <-chan struct{}                           { return f.done 
 func (f *fake) Exit() launch.Exit                               { return launch.Exit{Code: 1} }
 func (f *fake) Tail(int) []string                               { return []string{"engine: out of memory"} }
 
+// cached are tokens of a request that the server counts as cached.
+func (f *fake) cached() int64 {
+	if f.warm {
+		return 90
+	}
+	return 10
+}
+
 func (f *fake) routes() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /flush", func(http.ResponseWriter, *http.Request) { f.flushed.Add(1) })
@@ -180,7 +190,7 @@ func (f *fake) routes() http.Handler {
 		io.WriteString(w, `{"data":[{"id":"some/model"}]}`)
 	})
 	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, _ *http.Request) {
-		fmt.Fprintf(w, "prompt_total %d\ncached_total %d\nkv 0.25\n", 100*f.requests.Load(), 10*f.requests.Load())
+		fmt.Fprintf(w, "prompt_total %d\ncached_total %d\nkv 0.25\n", 100*f.requests.Load(), f.cached()*f.requests.Load())
 	})
 	mux.HandleFunc("POST /v1/completions", f.complete)
 	return mux

@@ -26,7 +26,8 @@ type Server struct {
 	Series []ServerSeries `json:"series,omitempty"`
 }
 
-// ServerGauge is a gauge over the readings of a trial.
+// ServerGauge is a gauge over the readings during a trial's load; it is absent
+// where the load ended before the first of them.
 type ServerGauge struct {
 	Quantity string  `json:"quantity"`
 	Mean     float64 `json:"mean"` // of the readings

@@ -330,7 +330,7 @@ func TestMissingAndRestarting(t *testing.T) {
 	if v.Server == nil || v.Server.Restarts != 1 || v.Server.Readings != 3 || v.Server.Counters[0].Increase != 15 {
 		t.Fatalf("restart: %+v", v.Server)
 	}
-	if g := v.Server.Gauges[0]; g.Mean != 5 || g.Max != 8 || g.Last != 8 {
+	if g := v.Server.Gauges[0]; g.Mean != 8 || g.Max != 8 || g.Last != 8 {
 		t.Errorf("gauge: %+v", g)
 	}
 	if !slices.ContainsFunc(v.Warnings, func(w metric.Warning) bool { return w.Code == "server-restarted" }) {

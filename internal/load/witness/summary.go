@@ -150,12 +150,21 @@ func fill(s *metric.Server, a *account, readings []Reading, span float64) {
 		case h != nil && h.gained != nil && h.gained.Count > 0:
 			s.Histograms = append(s.Histograms, dist(q, *h.gained))
 		case !q.Counter() && !q.Histogram():
-			if x := gaugeOf(readings, q); len(x) > 0 {
+			if x := gaugeOf(within(readings), q); len(x) > 0 {
 				s.Gauges = append(s.Gauges, metric.ServerGauge{Quantity: string(q), Mean: *mean(x), Max: *most(x), Last: x[len(x)-1]})
 			}
 		}
 	}
 	s.AcceptLength, s.AcceptanceRate = acceptance(a, readings)
+}
+
+// within are the readings during the load: the first and the last find the
+// server idle.
+func within(readings []Reading) []Reading {
+	if len(readings) < 3 {
+		return nil
+	}
+	return readings[1 : len(readings)-1]
 }
 
 func gaugeOf(readings []Reading, q engine.Quantity) (x []float64) {
