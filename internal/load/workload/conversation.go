@@ -19,6 +19,7 @@ const maxTurns = 10_000
 // server gets the same prompts.
 type turn struct {
 	said   []engine.Message
+	length int // tokens of what is new, or words; 0 = to be counted
 	reply  engine.Message
 	output int
 	think  time.Duration // before this turn, from the end of the one before
@@ -43,12 +44,13 @@ func (s Spec) conversations() ([]Request, error) {
 	for c, text := 0, 0; len(reqs) < s.NumPrompts; c++ {
 		talk := make([]turn, min(max(turns.Draw(s.Seed, streamTurns, c, ""), 1), maxTurns))
 		for t := range talk {
-			said, err := s.text(newWords(s.Seed, 0, text, t == 0), "", 0, in.Draw(s.Seed, streamInput, text, s.Compat))
+			n := in.Draw(s.Seed, streamInput, text, s.Compat)
+			said, err := s.text(newWords(s.Seed, 0, text, t == 0), "", 0, n)
 			if err != nil {
 				return nil, fmt.Errorf("workload: conversation %d, turn %d: %w", c, t, err)
 			}
 			talk[t] = turn{
-				said: []engine.Message{{Role: "user", Content: said}}, output: out.Draw(s.Seed, streamOutput, text, s.Compat), think: s.think(text),
+				said: []engine.Message{{Role: "user", Content: said}}, length: n, output: out.Draw(s.Seed, streamOutput, text, s.Compat), think: s.think(text),
 			}
 			text++
 		}
@@ -75,13 +77,11 @@ func (s Spec) addTurns(reqs []Request, talk []turn, at time.Duration, used *budg
 	length, before := 0, 0
 	for t, x := range talk {
 		history = append(history, x.said...)
-		for _, m := range x.said {
-			n, err := s.count(m.Text())
-			if err != nil {
-				return nil, err
-			}
-			length += n
+		n, err := s.saidLen(x)
+		if err != nil {
+			return nil, err
 		}
+		length += n
 		if err := used.take(length); err != nil {
 			return nil, err
 		}
@@ -98,11 +98,7 @@ func (s Spec) addTurns(reqs []Request, talk []turn, at time.Duration, used *budg
 		if t == len(talk)-1 {
 			break
 		}
-		reply, err := s.replyOf(x, q.Index)
-		if err != nil {
-			return nil, err
-		}
-		n, err := s.count(reply.Text())
+		reply, n, err := s.replyOf(x, q.Index)
 		if err != nil {
 			return nil, err
 		}
@@ -111,17 +107,34 @@ func (s Spec) addTurns(reqs []Request, talk []turn, at time.Duration, used *budg
 	return reqs, nil
 }
 
-// replyOf is the answer to a turn in the history: the recorded one, else words
-// of the length that was asked for.
-func (s Spec) replyOf(x turn, i int) (engine.Message, error) {
+// saidLen is the length of what is new in a turn.
+func (s Spec) saidLen(x turn) (length int, err error) {
+	if x.length > 0 {
+		return x.length, nil
+	}
+	for _, m := range x.said {
+		n, err := s.count(m.Text())
+		if err != nil {
+			return 0, err
+		}
+		length += n
+	}
+	return length, nil
+}
+
+// replyOf is the answer to a turn in the history, with its length: the recorded
+// one, else words of the length that was asked for.
+func (s Spec) replyOf(x turn, i int) (m engine.Message, length int, err error) {
 	if x.reply.Role != "" {
-		return x.reply, nil
+		n, err := s.count(x.reply.Text())
+		return x.reply, n, err
 	}
 	if x.output > maxLen {
-		return engine.Message{}, fmt.Errorf("an answer of %d tokens: expected at most %d", x.output, maxLen)
+		return m, 0, fmt.Errorf("an answer of %d tokens: expected at most %d", x.output, maxLen)
 	}
-	text, err := s.text(newWords(s.Seed, streamReply, i, false), "", 0, max(x.output, 1))
-	return engine.Message{Role: "assistant", Content: text}, err
+	n := max(x.output, 1)
+	text, err := s.text(newWords(s.Seed, streamReply, i, false), "", 0, n)
+	return engine.Message{Role: "assistant", Content: text}, n, err
 }
 
 // conversationRow is one line of a conversation file.

@@ -239,9 +239,11 @@ func TestSharedRatio(t *testing.T) {
 		}
 	}
 	// Two turns of 10 tokens with answers of 5: 10, then 10+5+10 of which 10 are shared.
-	got, ok, err := Spec{Kind: KindConversation, NumPrompts: 2, InputLen: 10, OutputLen: 5, Turns: Fixed(2), Tokenizer: pieces{}}.SharedRatio()
-	if err != nil || !ok || got != 10.0/35 {
-		t.Errorf("conversation: %v, %v, %v", got, ok, err)
+	for _, tokenizer := range []Tokenizer{nil, pieces{}} {
+		got, ok, err := Spec{Kind: KindConversation, NumPrompts: 2, InputLen: 10, OutputLen: 5, Turns: Fixed(2), Tokenizer: tokenizer}.SharedRatio()
+		if err != nil || !ok || got != 10.0/35 {
+			t.Errorf("conversation: %v, %v, %v", got, ok, err)
+		}
 	}
 }
 
@@ -320,7 +322,11 @@ func TestReadConversations(t *testing.T) {
 	for i := range want { // lengths by the rule of thumb, and what the turn before had
 		want[i].Index = i
 		for _, m := range want[i].Messages {
-			want[i].InputLen += (len(m.Content) + 3) / 4
+			if n := (len(m.Content) + 3) / 4; m.Content == madeUp.Content {
+				want[i].InputLen += 4 // words
+			} else {
+				want[i].InputLen += n
+			}
 		}
 		if want[i].After > 0 {
 			want[i].SharedLen = before
@@ -514,7 +520,7 @@ func TestDescribe(t *testing.T) {
 	for want, s := range map[string]Spec{
 		"prompts of unrelated words; input words (about a token each; no tokenizer was given): exactly 8; output tokens asked for: exactly 4; a nonce begins every prompt, so that no prefix cache can help; seed 3":        {InputLen: 8, OutputLen: 4, Seed: 3},
 		"input tokens: every whole number from 1 to 8 as likely (mean 4.5): 8 with range ratio 0 as sglang means it":                                                                                                        {InputLen: 8, Compat: CompatSGLang, Tokenizer: pieces{}},
-		"25 % of them begin with one of 3 shared prefixes of 50 tokens, the others with one of their own; input words (about a token each; no tokenizer was given) behind the prefix: exactly 8":                            {Kind: KindPrefix, InputLen: 8, Prefix: Prefix{Groups: 3, Len: 50, Ratio: &ratio}},
+		"25 % of them begin with one of 3 shared prefixes of length 50, the others with one of their own; input words (about a token each; no tokenizer was given) behind the prefix: exactly 8":                            {Kind: KindPrefix, InputLen: 8, Prefix: Prefix{Groups: 3, Len: 50, Ratio: &ratio}},
 		"first exchanges of s.json, shuffled, with prompts of 4 to 1024 tokens and at most 2048 with the answer; input tokens: as in the file; output tokens asked for: as the rows say, else as long as a recorded answer": {Kind: KindShareGPT, Path: "s.json"},
 		"turns of a conversation: every whole number from 2 to 4 as likely (mean 3), ms between the end of one and the next: exactly 500":                                                                                   {Kind: KindConversation, InputLen: 5, Turns: Lengths{Kind: LengthUniform, Min: 2, Max: 4}, ThinkMs: Fixed(500)},
 		"one text for each hash of the trace m.jsonl (512 tokens each)": {Kind: KindMooncake, Path: "m.jsonl"},

@@ -40,7 +40,11 @@ func (s Spec) source() string {
 	case KindRandom, "":
 		return "prompts of unrelated words"
 	case KindPrefix:
-		return fmt.Sprintf("prompts of unrelated words; %g %% of them begin with one of %d shared prefixes of %d tokens, the others with one of their own", 100*s.Prefix.ratio(), s.Prefix.groups(), s.Prefix.Len)
+		share, others := "all of them begin", ""
+		if r := s.Prefix.ratio(); r < 1 {
+			share, others = fmt.Sprintf("%g %% of them begin", 100*r), ", the others with one of their own"
+		}
+		return fmt.Sprintf("prompts of unrelated words; %s with one of %d shared prefixes of length %d%s", share, s.Prefix.groups(), s.Prefix.Len, others)
 	case KindShareGPT:
 		least, input, total := s.shareGPTBounds()
 		return fmt.Sprintf("first exchanges of %s, shuffled, with prompts of %d to %d tokens and at most %d with the answer", s.Path, least, input, total)
