@@ -23,7 +23,7 @@ type Shape struct {
 
 // hole is a place where events differ.
 type hole struct {
-	part int // where the constant part before it ends in known
+	part uint16 // where the constant part before it ends in known
 	kind holeKind
 }
 
@@ -56,7 +56,7 @@ func (s *Shape) Match(data []byte) (text int, ok bool) {
 	if len(s.holes) == 0 {
 		return 0, false
 	}
-	from, tokens := 0, -1
+	from, tokens := uint16(0), -1
 	for _, h := range s.holes {
 		part := s.known[from:h.part]
 		if !bytes.HasPrefix(data, part) {
@@ -114,11 +114,14 @@ func (s *Shape) Learn(data []byte, d *Delta, decode func([]byte, *Delta) error) 
 
 // keep cuts the event into constant parts and holes.
 func (s *Shape) keep(l *learner, start, end int) {
+	if cap(s.known) < len(l.data) {
+		s.known = make([]byte, 0, len(l.data))
+	}
 	s.known, s.holes = s.known[:0], s.holes[:0]
 	last := 0
 	cut := func(from, to int, kind holeKind) {
 		s.known = append(s.known, l.data[last:from]...)
-		s.holes = append(s.holes, hole{len(s.known), kind})
+		s.holes = append(s.holes, hole{uint16(len(s.known)), kind})
 		last = to
 	}
 	for at := 0; at < len(l.data); {
@@ -161,14 +164,17 @@ type learner struct {
 	text   string
 	like   Delta
 	decode func([]byte, *Delta) error
+	probe  []byte
 }
 
 // with decodes the event with other bytes from start to end.
 func (l *learner) with(start, end int, other string) (text string, like Delta, ok bool) {
-	probe := make([]byte, 0, len(l.data)+len(other))
-	probe = append(append(append(probe, l.data[:start]...), other...), l.data[end:]...)
+	if l.probe == nil {
+		l.probe = make([]byte, 0, len(l.data)+len(probeText))
+	}
+	l.probe = append(append(append(l.probe[:0], l.data[:start]...), other...), l.data[end:]...)
 	var d Delta
-	if l.decode(probe, &d) != nil {
+	if l.decode(l.probe, &d) != nil {
 		return "", d, false
 	}
 	return onlyText(&d)

@@ -120,7 +120,7 @@ func FuzzShape(f *testing.F) {
 		matchesLikeDecode(t, s, second)
 		if len(s.holes) > 0 { // the same parts with the text in every hole
 			var data []byte
-			from := 0
+			from := uint16(0)
 			for _, h := range s.holes {
 				data = append(append(data, s.known[from:h.part]...), text...)
 				from = h.part

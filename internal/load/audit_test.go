@@ -75,6 +75,24 @@ func TestAudit(t *testing.T) {
 		}, usage{}, "rate-not-delivered", ""},
 		{"busy client", func(*runner) {}, usage{wall: time.Second, cpu: time.Hour}, "client-cpu", ""},
 		{"busy scheduler", func(*runner) {}, usage{sched: metrics.Float64Histogram{Counts: []uint64{1, 99}, Buckets: []float64{0, 1e-6, 2e-3}}}, "scheduler-latency", ""},
+		{"read late, but one by one", func(r *runner) { readLate(r, 100) }, usage{}, "read-late", ""},
+		{"read late and together", func(r *runner) {
+			readLate(r, 100)
+			for i := range 12 {
+				r.records[i].Events[0].Shared = true
+			}
+		}, usage{}, "events-coalesced read-late", "the client fell behind: it read events 2 ms (p99) after their arrival"},
+		{"many never sent", func(r *runner) {
+			for i := 90; i < 100; i++ {
+				r.own[i], r.records[i].Send, r.records[i].Class = -1, sample.Never, sample.ClassDropped
+			}
+		}, usage{}, "arrivals-dropped", "10 of 100 arrivals were never sent"},
+		{"bunched within the lag allowed", func(r *runner) {
+			r.TightestMs = 200
+			for i := range r.own {
+				r.own[i] = int64(i%2) * 5 * millisecond
+			}
+		}, usage{}, "sent-late", "the gaps between arrivals differ from the planned ones"},
 		{"few files", func(r *runner) { r.limit = 100 }, usage{}, "file-limit", ""},
 	}
 	for _, tt := range tests {
@@ -93,6 +111,15 @@ func TestAudit(t *testing.T) {
 				t.Errorf("invalid %q, want %q", a.Invalid, tt.invalid)
 			}
 		})
+	}
+}
+
+// readLate lets the first n requests' events lie in the kernel for 2 ms.
+func readLate(r *runner, n int) {
+	for i := range n {
+		for k := range r.records[i].Events {
+			r.records[i].Events[k].Kernel, r.records[i].Events[k].LagUs = true, 2000
+		}
 	}
 }
 

@@ -83,8 +83,8 @@ func prepare(ctx context.Context, t Trial) (*runner, error) {
 	r := &runner{Trial: t, bodies: bodies, schedule: schedule(t), after: followers(t.Requests)}
 	r.makeRecords()
 	r.limit = raiseFiles(uint64(r.mostInFlight()) + spareFiles)
-	if need := uint64(r.certainInFlight()) + spareFiles; r.limit > 0 && r.limit < need {
-		return nil, fmt.Errorf("load: %d requests at once need %d open files and the system allows %d: raise the limit (ulimit -n %d) or lower the concurrency", r.certainInFlight(), need, r.limit, need)
+	if err := enoughFiles(r.certainInFlight(), r.limit); err != nil {
+		return nil, err
 	}
 	return r, nil
 }
@@ -164,6 +164,15 @@ func (r *runner) mostInFlight() int {
 		return min(r.MaxConcurrency, len(r.records))
 	}
 	return len(r.records)
+}
+
+// enoughFiles refuses a trial of which n requests are certain to need a file
+// each, where limit is what the system allows; 0 = unknown.
+func enoughFiles(n int, limit uint64) error {
+	if need := uint64(n) + spareFiles; limit > 0 && limit < need {
+		return fmt.Errorf("load: %d requests at once need %d open files and the system allows %d: raise the limit (ulimit -n %d) or lower the concurrency", n, need, limit, need)
+	}
+	return nil
 }
 
 // certainInFlight is the number of requests that will be in flight whatever the
