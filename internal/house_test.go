@@ -53,10 +53,12 @@ var mayImport = map[string][]string{
 	"internal/load/metric":   {"internal/load/sample", "internal/load/stat"},
 	"internal/load/workload": {"internal/load/token", "internal/engine"},
 	"internal/load/stat":     {},
-	"internal/load/witness":  {"internal/client", "internal/engine", "internal/load/sample", "internal/load/metric"},
-	"internal/load/token":    {},
-	"internal/load/sample":   {},
-	"internal/launch":        {"internal/client", "internal/artifact", "internal/engine"},
+	// Cuts a load for several processes and puts their samples and audits together.
+	"internal/load/shard":   {"internal/load", "internal/load/sample", "internal/load/workload"},
+	"internal/load/witness": {"internal/client", "internal/engine", "internal/load/sample", "internal/load/metric"},
+	"internal/load/token":   {},
+	"internal/load/sample":  {},
+	"internal/launch":       {"internal/client", "internal/artifact", "internal/engine"},
 	// The client fills the record of a request, so it sees the leaf that holds it.
 	"internal/client":            {"internal/engine", "internal/load/sample"},
 	"internal/sim":               {"internal/engine"},
