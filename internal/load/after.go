@@ -69,9 +69,10 @@ func (r *runner) conversation(ctx context.Context, i int, all *sync.WaitGroup) {
 		if len(next) == 0 {
 			return
 		}
+		before := i
 		for _, j := range next[1:] {
 			all.Go(func() {
-				if r.await(ctx, i, j) {
+				if r.await(ctx, before, j) {
 					r.conversation(ctx, j, all)
 				}
 			})
