@@ -187,6 +187,20 @@ func TestUpstreamDefects(t *testing.T) {
 			t.Errorf("%d classes, warning %q", len(c.Classes), w)
 		}
 	})
+	t.Run("C10 other lengths warn, another seed or file of the same is told apart", func(t *testing.T) {
+		made := func(id, text, path string) string {
+			return line(t, id, is{"workload.description": text, "workload.dataset_path": path})
+		}
+		fixed := made("a", "exactly 100; seed 1", "")
+		if w := warned(compareLines(t, fixed, made("b", "1 to 100; seed 1", "")), "mixed-workload"); !strings.Contains(w, "(1 to 100 | exactly 100)") {
+			t.Errorf("warning %q", w)
+		}
+		for _, other := range []string{made("b", "exactly 100; seed 2", ""), made("b", "the rows of f; seed 1", "f"), made("b", "", "")} {
+			if w := warned(compareLines(t, fixed, other), "mixed-workload"); w != "" {
+				t.Errorf("warning %q", w)
+			}
+		}
+	})
 	t.Run("C11 a row without an engine is listed", func(t *testing.T) {
 		c := compareLines(t, line(t, "a", is{"framework": nil}))
 		expect(t, "a", c)

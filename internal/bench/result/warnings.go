@@ -95,6 +95,7 @@ var residues = []residue{
 	{"mixed-prompts", "number of prompts", false, func(r Row) string { return wordOf(r.Workload.NumPrompts) }},
 	{"mixed-endpoint", "endpoint", false, func(r Row) string { return r.Workload.Endpoint }},
 	{"mixed-dataset", "dataset", false, func(r Row) string { return r.Workload.DatasetPath }},
+	{"mixed-workload", "lengths and kind of prompts", false, madeText},
 	{"mixed-seed", "workload seed", false, func(r Row) string {
 		if r.Workload.Seed == nil {
 			return ""
@@ -103,6 +104,16 @@ var residues = []residue{
 	}},
 	{"mixed-limits", "SLA", false, limitsText},
 	{"mixed-gpus", "number of GPUs", false, func(r Row) string { return wordOf(r.Hardware.GPUCount) }},
+}
+
+// madeText is what is said of prompts that are made; their seed, and what comes
+// from a file, stand apart.
+func madeText(r Row) string {
+	if r.Workload.DatasetPath != "" {
+		return ""
+	}
+	text, _, _ := strings.Cut(r.Workload.Description, "; seed ")
+	return text
 }
 
 func limitsText(r Row) string {
