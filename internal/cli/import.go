@@ -199,7 +199,7 @@ tokens, lengths that were drawn, connections, the client's lag, the time that
 throughputs are divided by.
 
 A and B are each a trial folder that llmdyno has left (with ` + samplesFile + `), such a
-file, or a file of another tool. Give a trial folder of ours on at least one side: its
+file, a file of another tool, or rows that ` + "`bench import`" + ` has made. Give a trial folder of ours on at least one side: its
 requests are then computed anew under the other tool's definitions, which gives
 numbers. From two foreign files only estimates and signs can be had.
 
@@ -251,6 +251,11 @@ func (a *app) side(name string) (foreign.Side, error) {
 		return samplesSide(name, path)
 	}
 	rows, problems, err := a.readForeign([]string{path}, foreign.Options{})
+	if err == nil && len(rows) == 0 {
+		if rows = a.rowsWithFigures(path); len(rows) > 0 {
+			problems = nil // they said that rows are no foreign result
+		}
+	}
 	a.tell(problems)
 	if err != nil {
 		return foreign.Side{}, err
@@ -263,6 +268,18 @@ func (a *app) side(name string) (foreign.Side, error) {
 		a.logf("warning: %s holds %d results: the first is taken", name, len(rows))
 	}
 	return foreign.FromRow(name, rows[0]), nil
+}
+
+// rowsWithFigures reads a file of rows, as `bench import` writes it.
+func (a *app) rowsWithFigures(path string) []result.Row {
+	if path == "-" {
+		return nil
+	}
+	rows, _, err := a.readRows([]string{path})
+	if err != nil {
+		return nil
+	}
+	return slices.DeleteFunc(rows, func(r result.Row) bool { return r.Status != result.StatusOK || r.CandidateID == "" })
 }
 
 func samplesSide(name, path string) (foreign.Side, error) {

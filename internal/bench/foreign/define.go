@@ -15,6 +15,7 @@ type Definition struct {
 	Connection bool   `json:"connection"` // its set-up lies inside the latencies
 	Window     string `json:"window"`     // what throughputs are divided by
 	Percentile string `json:"percentile"` // how it is read off the samples
+	Stamps     string `json:"stamps"`     // who takes the instants of events
 }
 
 // The values of a definition.
@@ -42,20 +43,22 @@ const (
 	PercentileLine  = "linear"       // between order statistics
 	PercentileRank  = "nearest rank" // an order statistic
 	PercentileIndex = "index"        // the order statistic below
+	ByKernel        = "kernel"       // where it gives them: when the data came
+	ByClient        = "client"       // when the client read the data
 )
 
 // native are llmdyno's own definitions, see internal/load/metric.
-var native = Definition{AtFirstText, AtLastChoices, TPOTAfterFirst, GapsOfEvents, ByServer, false, OverRun, PercentileLine}
+var native = Definition{AtFirstText, AtLastChoices, TPOTAfterFirst, GapsOfEvents, ByServer, false, OverRun, PercentileLine, ByKernel}
 
 // definitions are those of the tools, read from their code at the commits that
 // the package comment names.
 var definitions = map[Format]Definition{
-	VLLM:          {AtFirstChoices, AtLastChoices, TPOTAfterFirst, GapsOfEvents, ByServer, false, OverRun, PercentileLine},
-	SGLang:        {AtFirstText, AtDone, TPOTAfterFirst, GapsOfEvents, ByRequest, true, OverRunAndInfo, PercentileLine},
-	TRTLLM:        {AtFirstChoices, AtLastChoices, TPOTAfterFirst, GapsOfEvents, ByServer, true, OverRun, PercentileLine},
-	AIPerf:        {AtFirstChoices, AtLastChoices, TPOTAfterFirst, GapsOfEvents, ByTokenizer, false, OverRequests, PercentileLine},
-	GuideLLM:      {AtFirstText, AtDone, TPOTBetween, "", ByEvents, false, OverWindow, PercentileRank},
-	InferencePerf: {AtFirstText, AtLastText, TPOTBetween, GapsOfTokens0, ByTokenizer, false, OverRequests, PercentileLine},
+	VLLM:          {AtFirstChoices, AtLastChoices, TPOTAfterFirst, GapsOfEvents, ByServer, false, OverRun, PercentileLine, ByClient},
+	SGLang:        {AtFirstText, AtDone, TPOTAfterFirst, GapsOfEvents, ByRequest, true, OverRunAndInfo, PercentileLine, ByClient},
+	TRTLLM:        {AtFirstChoices, AtLastChoices, TPOTAfterFirst, GapsOfEvents, ByServer, true, OverRun, PercentileLine, ByClient},
+	AIPerf:        {AtFirstChoices, AtLastChoices, TPOTAfterFirst, GapsOfEvents, ByTokenizer, false, OverRequests, PercentileLine, ByClient},
+	GuideLLM:      {AtFirstText, AtDone, TPOTBetween, "", ByEvents, false, OverWindow, PercentileRank, ByClient},
+	InferencePerf: {AtFirstText, AtLastText, TPOTBetween, GapsOfTokens0, ByTokenizer, false, OverRequests, PercentileLine, ByClient},
 }
 
 // warnings say in which points the figures of a row do not mean what a row's

@@ -64,7 +64,7 @@ func definitionOf(r result.Row) Definition {
 		d.ITL, d.Tokens = GapsOfTokens, ByServer
 	}
 	if has("in-process") {
-		d = Definition{TTFT: AtFirstText, E2E: AtLastText, TPOT: TPOTBetween, Tokens: ByServer, Window: OverRequests, Percentile: PercentileIndex}
+		d = Definition{TTFT: AtFirstText, E2E: AtLastText, TPOT: TPOTBetween, Tokens: ByServer, Window: OverRequests, Percentile: PercentileIndex, Stamps: ByClient}
 	}
 	return d
 }
@@ -164,6 +164,8 @@ var steps = []step{
 		func(a, b Definition) bool { return a.TPOT != b.TPOT }, about("tpot")},
 	{CauseGaps, "what gaps are between", func(d *Definition, b Definition) { d.ITL = b.ITL },
 		func(a, b Definition) bool { return a.ITL != b.ITL }, about("gap")},
+	{CauseLag, "who takes the instants of events, at the lag of A's client or, where only B has samples, of B's", func(d *Definition, b Definition) { d.Stamps = b.Stamps },
+		func(a, b Definition) bool { return a.Stamps != b.Stamps }, about("ttft", "tpot", "e2e", "gap")},
 	{CauseWindow, "what throughputs are divided by", func(d *Definition, b Definition) { d.Window = b.Window },
 		func(a, b Definition) bool { return a.Window != b.Window }, about("throughput")},
 	{CausePercentile, "how percentiles are read off the samples", func(d *Definition, b Definition) { d.Percentile = b.Percentile },
@@ -260,7 +262,7 @@ func size(e Effect) float64 {
 func describe(cause string, d Definition) string {
 	said := map[string]string{
 		CauseTTFTEvent: d.TTFT, CauseE2EEnd: d.E2E, CauseTPOT: d.TPOT, CauseGaps: d.ITL, CauseTokens: d.Tokens,
-		CauseWindow: d.Window, CausePercentile: d.Percentile, CauseConnection: "outside",
+		CauseWindow: d.Window, CauseLag: d.Stamps, CausePercentile: d.Percentile, CauseConnection: "outside",
 	}[cause]
 	if cause == CauseConnection && d.Connection {
 		said = "inside"
@@ -304,6 +306,8 @@ func (d *Difference) bound(st step, a, b Side) {
 		if b.Definition.Connection {
 			sign = 1
 		}
+	case CauseLag:
+		return // stands in the bound of the rest
 	case CauseTPOT:
 		if d.Figure == "mean_tpot_ms" {
 			if v, ok := tpotByMeans(a, b); ok {
@@ -450,7 +454,7 @@ func (d *Difference) rest(a, b Side) {
 	if strings.HasSuffix(d.Unit, "/s") {
 		return
 	}
-	e := Effect{Cause: CauseLag, How: Bounded, Low: ptr(math.Min(left, 0)), High: ptr(math.Max(left, 0)), Why: "a client that reads late makes latencies longer; it can explain no more than the rest"}
+	e := Effect{Cause: CauseLag, How: Bounded, Low: ptr(math.Min(left, 0)), High: ptr(math.Max(left, 0)), Why: "another client's own lag: one that reads late makes latencies longer; it can explain no more than the rest"}
 	if a.sendLag != nil && b.sendLag != nil {
 		e.Why += fmt.Sprintf("; sends were late by %.3g ms in A and %.3g ms in B on average, outside these latencies", *a.sendLag, *b.sendLag)
 	}

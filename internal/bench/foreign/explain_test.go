@@ -167,6 +167,21 @@ func TestEffectsByHand(t *testing.T) {
 	}
 }
 
+// What the client's own clock would have said is computed from its lag.
+func TestClientLag(t *testing.T) {
+	records, duration := trial(6, 30)
+	for i := range records {
+		for k := range records[i].Events {
+			records[i].Events[k].Kernel, records[i].Events[k].LagUs = true, 250
+		}
+	}
+	e := Explain(FromSamples("trial", records, duration), as(SGLang, records, duration))
+	got, ok := effect(e, "mean_ttft_ms", CauseLag)
+	if !ok || got.How != Computed || !near(*got.Value, 0.25) {
+		t.Errorf("lag is %+v, want 0.25 ms", got)
+	}
+}
+
 // Longer answers are named as the cause, also between two results of ours.
 func TestLengths(t *testing.T) {
 	a, durA := trial(4, 40)

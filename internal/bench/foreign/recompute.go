@@ -1,6 +1,7 @@
 package foreign
 
 import (
+	"cmp"
 	"slices"
 
 	"llmdyno/internal/bench/result"
@@ -68,8 +69,8 @@ func recompute(records []sample.Record, durationNs int64, d Definition) figures 
 		if firstSend < 0 || start < firstSend {
 			firstSend = start
 		}
-		end := endOf(r, d.E2E)
-		lastEnd = max(lastEnd, end, r.Done)
+		end := seen(r, endOf(r, d.E2E), d)
+		lastEnd = max(lastEnd, endOf(r, d.E2E), r.Done)
 		if !r.OK() {
 			continue
 		}
@@ -84,8 +85,9 @@ func recompute(records []sample.Record, durationNs int64, d Definition) figures 
 		if first == sample.Never {
 			continue
 		}
+		first = seen(r, first, d)
 		ttft = append(ttft, float64(first-start)*msPerNs)
-		if x, has := tpotOf(r, d.TPOT, start, first, end, n); has {
+		if x, has := tpotOf(r, d, start, first, end, n); has {
 			tpot = append(tpot, x)
 		}
 	}
@@ -166,6 +168,27 @@ func connectOf(r *sample.Record, mean int64) int64 {
 	return mean
 }
 
+// seen is an instant as the client itself saw it, where the tool has no stamps of
+// the kernel: later by the lag of the event that came at it. The end of a stream
+// and events without text have no lag of their own.
+func seen(r *sample.Record, at int64, d Definition) int64 {
+	if d.Stamps != ByClient || at == sample.Never {
+		return at
+	}
+	i, found := slices.BinarySearchFunc(r.Events, at, func(e sample.Event, at int64) int { return cmp.Compare(e.At, at) })
+	if !found {
+		return at
+	}
+	return seenEvent(r.Events[i], d)
+}
+
+func seenEvent(e sample.Event, d Definition) int64 {
+	if d.Stamps != ByClient || !e.Kernel {
+		return e.At
+	}
+	return e.At + int64(e.LagUs)*1000
+}
+
 func firstOf(r *sample.Record, event string) int64 {
 	if event == AtFirstChoices && r.FirstChoices != sample.Never {
 		return r.FirstChoices
@@ -211,12 +234,13 @@ func texts(r *sample.Record) int {
 	return n
 }
 
-func tpotOf(r *sample.Record, formula string, start, first, end int64, n int) (float64, bool) {
+func tpotOf(r *sample.Record, d Definition, start, first, end int64, n int) (float64, bool) {
+	formula := d.TPOT
 	switch {
 	case formula == TPOTWithFirst && n > 0:
 		return float64(end-start) * msPerNs / float64(n), true
 	case formula == TPOTBetween && n > 1 && r.LastText != sample.Never && r.FirstText != sample.Never:
-		return float64(r.LastText-r.FirstText) * msPerNs / float64(n-1), true
+		return float64(seen(r, r.LastText, d)-seen(r, r.FirstText, d)) * msPerNs / float64(n-1), true
 	case formula == TPOTAfterFirst && n > 1:
 		return float64(end-first) * msPerNs / float64(n-1), true
 	}
@@ -252,8 +276,9 @@ func gapsOf(r *sample.Record, d Definition) []float64 {
 			tokens = min(max(int(carry), 1), maxEventTokens)
 			carry -= float64(tokens)
 		}
-		out = appendGap(out, last, e.At, tokens, d.ITL)
-		last = e.At
+		at := seenEvent(e, d)
+		out = appendGap(out, last, at, tokens, d.ITL)
+		last = at
 	}
 	if choices && last != sample.Never && r.LastChoices > last {
 		out = appendGap(out, last, r.LastChoices, 1, d.ITL)

@@ -42,7 +42,7 @@ func readTRTLLM(t *taker, d *draft) {
 // the same process.
 func readBenchReport(t *taker, d *draft) {
 	m, w := &d.Metrics, &d.Workload
-	d.definition = Definition{TTFT: AtFirstText, E2E: AtLastText, TPOT: TPOTBetween, Tokens: ByServer, Window: OverRequests, Percentile: PercentileIndex}
+	d.definition = Definition{TTFT: AtFirstText, E2E: AtLastText, TPOT: TPOTBetween, Tokens: ByServer, Window: OverRequests, Percentile: PercentileIndex, Stamps: ByClient}
 	d.FrameworkVersion = t.text("engine", "version")
 	d.Model = t.text("engine", "model")
 	d.Hardware.GPUModel = t.text("machine", "name")
