@@ -167,3 +167,24 @@ func TestWarmSendsTurns(t *testing.T) {
 		}
 	})
 }
+
+// A ramp has no one rate that was asked for; its arrivals are delivered as
+// planned all the same.
+func TestRampInTheOpenLoop(t *testing.T) {
+	bubble(t, script{first: time.Second, tokens: 1}, func(ctx context.Context, c *client.Client) {
+		a := workload.Arrivals{Kind: workload.ArrivalRamp, Gaps: workload.ArrivalConstant, RateRPS: 2, Over: 2 * time.Second}
+		out, err := Run(ctx, Trial{Client: c, Wire: completions, Requests: requests(4, 1), Arrivals: a})
+		if err != nil {
+			t.Fatal(err)
+		}
+		// t²/2 = 1, 2 up to 2 s, then 2 a second.
+		for i, want := range []time.Duration{1414213562, 2 * time.Second, 2500 * time.Millisecond, 3 * time.Second} {
+			if r := out.Records[i]; r.Sched != int64(want) || r.Send != r.Sched {
+				t.Errorf("request %d: due at %v, sent at %v, want %v", i, time.Duration(r.Sched), time.Duration(r.Send), want)
+			}
+		}
+		if out.Client.RequestedRPS != nil || out.Client.OwnLag.Max != 0 {
+			t.Errorf("audit %+v", out.Client)
+		}
+	})
+}

@@ -10,6 +10,7 @@ import (
 
 	"llmdyno/internal/client"
 	"llmdyno/internal/load/sample"
+	"llmdyno/internal/load/workload"
 )
 
 // The bounds beyond which the client is not sound. A client that is late by more
@@ -46,7 +47,7 @@ func (r *runner) audit(used usage) Audit {
 	if r.Arrivals.Open() {
 		a.LoadModel = "open"
 		a.OfferedRPS = rate(r.records, func(rec *sample.Record) int64 { return rec.Sched })
-		if rps := r.Arrivals.RateRPS; rps > 0 && !r.Arrivals.Timed() {
+		if rps := r.Arrivals.RateRPS; rps > 0 && r.Arrivals.Kind != workload.ArrivalRamp { // a ramp has no one rate
 			a.RequestedRPS = &rps
 		}
 	}
