@@ -147,12 +147,12 @@ func difference(what, unit string, client, server float64) metric.Difference {
 }
 
 // contradiction says in words what a row out of bound means.
-func contradiction(d metric.Difference) metric.Warning {
-	if d.Unit != "ms" {
-		return metric.Warning{Code: "witnesses-differ", Message: fmt.Sprintf("%s: the client counts %.0f, the server %.0f: other clients use the server, or requests or tokens were lost on the way", d.What, d.Client, d.Server)}
+func contradiction(d metric.Difference) string {
+	switch {
+	case d.Unit != "ms":
+		return fmt.Sprintf("%s: the client has %.0f, the server %.0f: the replies tell wrong counts, other clients use the server, or something was lost on the way", d.What, d.Client, d.Server)
+	case d.Difference < 0:
+		return fmt.Sprintf("%s: the server's %.1f ms exceed the client's %.1f ms, which enclose them: the server counted other requests too, or one of the clocks is wrong", d.What, d.Server, d.Client)
 	}
-	if d.Difference < 0 {
-		return metric.Warning{Code: "witnesses-differ", Message: fmt.Sprintf("%s: the server's %.1f ms exceed the client's %.1f ms, which enclose them: the server counted other requests too, or one of the clocks is wrong", d.What, d.Server, d.Client)}
-	}
-	return metric.Warning{Code: "witnesses-differ", Message: fmt.Sprintf("%s: %.1f ms at the client, %.1f ms at the server: %.1f ms were spent in the network, in front of the server's clock, or in the client", d.What, d.Client, d.Server, d.Difference)}
+	return fmt.Sprintf("%s: %.1f ms at the client, %.1f ms at the server: %.1f ms were spent in the network, in front of the server's clock, or in the client", d.What, d.Client, d.Server, d.Difference)
 }

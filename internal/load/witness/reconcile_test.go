@@ -53,8 +53,8 @@ func TestReconcile(t *testing.T) {
 			rows = append(rows, d.What)
 			if d.OutOfBound {
 				out = append(out, d.What)
-				if w := contradiction(d); !strings.HasPrefix(w.Message, d.What) {
-					t.Errorf("%s: %q", x.name, w.Message)
+				if w := contradiction(d); !strings.HasPrefix(w, d.What) {
+					t.Errorf("%s: %q", x.name, w)
 				}
 			}
 		}

@@ -5,6 +5,7 @@ import (
 	"math"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"llmdyno/internal/engine"
@@ -112,10 +113,14 @@ func spanS(readings []Reading) float64 {
 // judge reconciles and checks the cache.
 func (v *Verdict) judge(s *metric.Server, a *account, c Context) {
 	s.Reconciled = a.reconcile(c.Client)
+	var against []string
 	for _, d := range s.Reconciled {
 		if d.OutOfBound {
-			v.Warnings = append(v.Warnings, contradiction(d))
+			against = append(against, contradiction(d))
 		}
+	}
+	if len(against) > 0 {
+		v.warn("witnesses-differ", "%s", strings.Join(against, "; "))
 	}
 	s.IntendedHitRate = c.Intended
 	rate, by, ok := a.hitRate(c.Client)
@@ -225,6 +230,9 @@ var drawn = []engine.Quantity{
 // series are the quantities over time, gauges as they stood and counters as
 // rates between readings.
 func series(readings []Reading) []metric.ServerSeries {
+	if len(within(readings)) == 0 {
+		return nil // nothing was seen between the idle ends
+	}
 	var out []metric.ServerSeries
 	put := func(name, unit string, points [][2]float64) {
 		if len(points) > 1 {
