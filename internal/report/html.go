@@ -218,7 +218,7 @@ func (b *pageBuilder) build() (pageData, error) {
 		return d, err
 	}
 	d.Notes = append(d.Notes, "Ranking: "+b.c.Rule, latencyNote+".")
-	for _, l := range b.legend() {
+	for _, l := range append(b.legend(), b.sent()...) {
 		d.Notes = append(d.Notes, l+".")
 	}
 	return d, nil

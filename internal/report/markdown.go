@@ -118,7 +118,7 @@ func (m *markdown) notes() {
 	m.line("## How to read this\n")
 	m.line("- Ranking: %s", m.c.Rule)
 	m.line("- %s.", latencyNote)
-	for _, l := range m.legend() {
+	for _, l := range append(m.legend(), m.sent()...) {
 		m.line("- %s.", mdText(l))
 	}
 	for _, k := range m.c.Classes {

@@ -219,6 +219,9 @@ func (t *terminal) notes() {
 	t.line("")
 	t.para(faint, "", "", "Ranking: "+t.c.Rule)
 	t.para(faint, "", "", strings.Join(append([]string{latencyNote}, t.legend()...), ". ")+".")
+	for _, s := range t.sent() {
+		t.para(faint, "", "  ", s+".")
+	}
 }
 
 // table writes a table that fits the width: optional columns go, the least

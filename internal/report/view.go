@@ -306,6 +306,21 @@ func (v view) legend() []string {
 	return out
 }
 
+// sent says for each class, in words, what was sent to its rows and what its
+// lengths mean; rows that differ have a line each.
+func (v view) sent() []string {
+	var out []string
+	for _, e := range v.c.Entries {
+		if d := e.Row.Workload.Description; d != "" {
+			if l := "Sent in " + v.label(e) + ": " + d; !slices.Contains(out, l) {
+				out = append(out, l)
+			}
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
 const latencyNote = "TTFT, TPOT and E2E are p50 unless marked"
 
 // notices are what stands at the head of every report about rows that are no
