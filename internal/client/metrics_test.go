@@ -148,3 +148,20 @@ func TestEndpointOnItsOwnPort(t *testing.T) {
 		}
 	}
 }
+
+// A total that stands beside its parts is not added to them: the row that asks
+// for its label comes first, and an empty label is one.
+func TestReadMetricsTotalBesideParts(t *testing.T) {
+	table := []engine.Metric{
+		{Quantity: engine.QuantityRunning, Name: "r", Labels: map[string]string{"priority": ""}, Sum: true},
+		{Quantity: engine.QuantityRunning, Name: "r", Sum: true},
+	}
+	for page, want := range map[string]float64{
+		"r{priority=\"\",rank=\"0\"} 5\nr{priority=\"1\",rank=\"0\"} 3\nr{priority=\"2\",rank=\"0\"} 2\nr{priority=\"\",rank=\"1\"} 4\n": 9,
+		"r{rank=\"0\"} 5\nr{rank=\"1\"} 4\n": 9,
+	} {
+		if got, err := ReadMetrics(table, []byte(page)); err != nil || got.Values[engine.QuantityRunning] != want {
+			t.Errorf("%q: %v, %v; want %g", page, got.Values, err, want)
+		}
+	}
+}

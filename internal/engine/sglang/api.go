@@ -39,7 +39,12 @@ func endpoints() []engine.Endpoint {
 // data-parallel rank; only attention-TP rank 0 reports, so a sum over series is
 // a sum over dp_rank.
 func metrics() []engine.Metric {
+	// With priorities the total stands beside the series of each of them.
+	const priorities = "--enable-priority-scheduling"
+	total := map[string]string{"priority": ""}
 	rows := []engine.Metric{
+		{Quantity: engine.QuantityRunning, Name: "sglang:num_running_reqs", Labels: total, Sum: true, When: priorities},
+		{Quantity: engine.QuantityWaiting, Name: "sglang:num_queue_reqs", Labels: total, Sum: true, When: priorities},
 		{Quantity: engine.QuantityRunning, Name: "sglang:num_running_reqs", Sum: true},
 		{Quantity: engine.QuantityWaiting, Name: "sglang:num_queue_reqs", Sum: true},
 		{Quantity: engine.QuantityKVUsage, Name: "sglang:token_usage"},
