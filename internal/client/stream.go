@@ -40,8 +40,6 @@ var readBuffers = sync.Pool{New: func() any { return new([readBuffer]byte) }}
 // the reply is sent once more on a fresh one and marked StaleRetry. ctx bounds
 // it. The caller makes rec with [sample.New].
 func (c *Client) Stream(ctx context.Context, w engine.Wire, body []byte, id string, clock Clock, rec *sample.Record) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
 	rec.RequestID = id
 	rec.Begin = clock.Now()
 	rec.Send = rec.Begin
@@ -49,6 +47,8 @@ func (c *Client) Stream(ctx context.Context, w engine.Wire, body []byte, id stri
 		c.streamDirect(ctx, &w, body, clock, rec)
 		return
 	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	resp, err := c.send(ctx, w.Path, body, id, clock, rec)
 	if err != nil {
 		c.failed(rec, clock, ClassOf(err), "POST "+w.Path+": "+err.Error())
