@@ -27,7 +27,7 @@ type compareRequest struct {
 	inputs              []string
 	markdown, csv, html string
 	format              string
-	noise               float64
+	noise, threshold    float64
 }
 
 // comparison is what `bench compare --format json` prints.
@@ -49,13 +49,16 @@ frameworks, and what failed and why. A run folder stands for its ` + rowsName + 
 standard input.
 
 Rows of another model, scenario, length, offered rate, concurrency cap or GPU model
-are never ranked together; rows that noise cannot tell apart are called a tie.
+are never ranked together. A row is worse than the best only when the difference exceeds
+both its 95 % interval and --threshold; else it is a tie, shown as ~. The interval is that
+of the repeats, of the baseline's repeats where a row was measured once, else of the
+trials themselves and at least --noise. docs/verdicts.md explains.
 
 Exit codes: 0 something passed its SLA, 1 nothing did, 2 wrong usage, 3 an input could
 not be read or an output could not be written.`,
 		Example: `  llmdyno bench compare runs/20261124-203000-qwen3-32b
   llmdyno bench compare --input a.jsonl --input b.jsonl --output report.md --html report.html
-  llmdyno bench compare results.jsonl --format json`,
+  llmdyno bench compare results.jsonl --threshold 0.01 --format json`,
 		RunE: func(_ *cobra.Command, args []string) error {
 			r.inputs = append(r.inputs, args...)
 			if err := oneOf("format", r.format, "text", "json", "md", "csv"); err != nil {
@@ -63,6 +66,9 @@ not be read or an output could not be written.`,
 			}
 			if !(r.noise >= 0 && r.noise < 1) {
 				return failf(ExitUsage, "give a share such as 0.05", "--noise %v is not between 0 and 1", r.noise)
+			}
+			if !(r.threshold >= 0 && r.threshold < 1) {
+				return failf(ExitUsage, "give a share such as 0.03", "--threshold %v is not between 0 and 1", r.threshold)
 			}
 			if len(r.inputs) == 0 {
 				return failf(ExitUsage, "see: llmdyno bench compare --help", "llmdyno bench compare: expected at least one file of rows or run folder")
@@ -76,7 +82,8 @@ not be read or an output could not be written.`,
 	f.StringVar(&r.csv, "csv", "", "write every row as CSV to this file")
 	f.StringVar(&r.html, "html", "", "write the report as one self-contained page to this file")
 	f.StringVar(&r.format, "format", "text", "text, json, md or csv, on standard output")
-	f.Float64Var(&r.noise, "noise", result.DefaultNoiseBand, "share of requests/s within which rows measured once are a tie")
+	f.Float64Var(&r.noise, "noise", result.DefaultNoiseBand, "relative difference within which rows measured once are a tie, where no repeats of the baseline tell")
+	f.Float64Var(&r.threshold, "threshold", result.DefaultThreshold, "relative difference that matters; a smaller one is a tie")
 	return c
 }
 
@@ -97,11 +104,7 @@ func (a *app) compare(r compareRequest) error {
 		}
 		return err
 	}
-	noise := r.noise
-	if noise == 0 {
-		noise = -1 // an explicit 0 means that only equal figures tie
-	}
-	c := result.Compare(rows, result.Options{NoiseBand: noise})
+	c := result.Compare(rows, result.Options{NoiseBand: orNone(r.noise), Threshold: orNone(r.threshold)})
 	if err := a.writeReports(r, c); err != nil {
 		return err
 	}
@@ -112,6 +115,14 @@ func (a *app) compare(r compareRequest) error {
 		return quiet(ExitNo)
 	}
 	return nil
+}
+
+// orNone is a share as result.Options take it: an explicit 0 means none.
+func orNone(share float64) float64 {
+	if share == 0 {
+		return -1
+	}
+	return share
 }
 
 // show prints the comparison in the form asked for.

@@ -192,6 +192,37 @@ func broken() []result.Row {
 	return append(rows, first)
 }
 
+// repeatedRows are four candidates that were measured several times at one load
+// point: the baseline, one 10.5 % and one 12 % better in the same blocks, which is a tie of the two, and
+// one measured once. Their figures have intervals, two of them none.
+func repeatedRows() []result.Row {
+	base := []float64{6.9, 7.1, 7.0, 6.95, 7.05}
+	var rows []result.Row
+	for i, better := range []float64{1, 1.105, 1.12, 1.05} {
+		m := machine{"vllm", "0.26.0", i, fmt.Sprintf("--tensor-parallel-size 4 --max-num-seqs %d", 64<<i), 7 * better, 150, 9.8, 4}
+		r := m.base("chat", 1000, 1000)
+		r.Baseline = i == 0
+		r.Metrics = m.at(0.9*m.capacity, 1000, 1000)
+		for block, x := range base {
+			p := result.Point{MaxConcurrency: ptr(64), Repeat: block, Block: ptr(block), Chosen: block == 2, Status: result.StatusOK, Passed: true, Metrics: r.Metrics.Brief()}
+			p.Metrics.RequestThroughput = ptr(x * better * (1 + 0.004*float64((block+i)%3-1)))
+			if i < 3 || p.Chosen {
+				r.Points = append(r.Points, p)
+			}
+			if p.Chosen {
+				r.Metrics.RequestThroughput = p.Metrics.RequestThroughput
+			}
+		}
+		r.Metrics.Intervals = map[string]metric.Interval{
+			"p50_ttft_ms": {CI: &[2]float64{*r.Metrics.TTFT.P50 * 0.94, *r.Metrics.TTFT.P50 * 1.05}, N: 200, Effective: 150}, "p99_ttft_ms": {N: 200, Effective: 150, Needs: 491},
+			"request_throughput": {CI: &[2]float64{*r.Metrics.RequestThroughput * 0.97, *r.Metrics.RequestThroughput * 1.03}, N: 200},
+		}
+		r.SLA.Judge(r.Metrics)
+		rows = append(rows, r)
+	}
+	return rows
+}
+
 // foreignRows are lines that another tool wrote, some of them hostile.
 const foreignRows = `{"framework":"tensorrt_llm","candidate_id":"trt | pipe","model":"org/m","status":"OK","server_command":"trtllm-serve serve 'a|b' --x ` + "`id`" + `","workload":{"scenario":"chat"},"hardware":{"gpu_count":2,"gpu_model":"H100"},"sla":{"passed":true},"metrics":{"request_throughput":4,"output_token_throughput":400,"mean_ttft_ms":210,"p50_tpot_ms":11,"mean_accept_length":0},"cache":{"prefix_cache_hit_rate":0}}
 {"framework":"vllm","candidate_id":"=HYPERLINK(\"http://x\")","model":"org/m","status":"ok","launch_command":"vllm serve org/m --note '<script>alert(1)</script>'","workload":{"scenario":"chat"},"hardware":{"gpu_count":1,"gpu_model":"H100"},"sla":{"passed":true},"metrics":{"request_throughput":"12.5 req/s","p50_ttft_ms":NaN,"output_token_throughput":390}}

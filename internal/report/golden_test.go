@@ -53,6 +53,7 @@ func goldenCases(t *testing.T) map[string]result.Comparison {
 		"nowinner": result.Compare(writeAndRead(t, failures), result.Options{}),
 		"foreign":  result.Compare(readForeign(t), result.Options{}),
 		"empty":    result.Compare(nil, result.Options{}),
+		"repeated": result.Compare(writeAndRead(t, repeatedRows()), result.Options{}),
 	}
 }
 

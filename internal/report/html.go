@@ -99,7 +99,7 @@ var pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{
 // HTML writes the report as one page that needs nothing but itself: no network,
 // no other file. It reads well in light and dark, on paper and on a telephone.
 func HTML(w io.Writer, p Page) error {
-	b := &pageBuilder{view: view{p.Comparison}, page: p}
+	b := &pageBuilder{view: view{c: p.Comparison}, page: p}
 	data, err := b.build()
 	if err != nil {
 		return err
@@ -131,6 +131,7 @@ type (
 	notification struct{ Title, Text string }
 	classData    struct {
 		Label, Conditions, Verdict, Anchor string
+		Noise                              string
 		Won                                bool
 		Winner                             string
 		Figures                            []Fact
@@ -421,6 +422,9 @@ func (b *pageBuilder) perClass() int {
 func (b *pageBuilder) class(i int) (classData, error) {
 	k := b.c.Classes[i]
 	d := classData{Label: k.Label, Conditions: conditions(k), Verdict: k.Verdict, Anchor: fmt.Sprintf("class-%d", i)}
+	if k.Noise != nil {
+		d.Noise = k.Noise.Words()
+	}
 	if w, ok := k.Winner(); ok {
 		e := b.c.Entries[w]
 		d.Won, d.Winner, d.Command = true, fullName(e), e.Row.ServerCommand

@@ -11,7 +11,7 @@ import (
 // Markdown writes the comparison for people and for a repository: the warnings,
 // the verdicts, and upstream's three sections.
 func Markdown(w io.Writer, c result.Comparison) error {
-	m := &markdown{view: view{c}}
+	m := &markdown{view: view{c: c}}
 	m.report()
 	if _, err := io.WriteString(w, strings.TrimRight(m.String(), "\n")+"\n"); err != nil {
 		return fmt.Errorf("writing Markdown: %w", err)
@@ -38,6 +38,9 @@ func (m *markdown) report() {
 	}
 	for _, k := range m.c.Classes {
 		m.line("- **%s**: %s", mdText(k.Label), mdText(k.Verdict))
+		if k.Noise != nil {
+			m.line("  - %s", mdText(k.Noise.Words()))
+		}
 	}
 	m.line("")
 	if len(rest) > 0 {
@@ -149,10 +152,12 @@ func (m *markdown) table(t grid) {
 }
 
 var mdEscapes = strings.NewReplacer(
-	`\`, `\\`, "|", `\|`, "`", "\\`", "*", `\*`, "_", `\_`, "[", `\[`, "]", `\]`, "<", "&lt;", ">", "&gt;", "&", "&amp;", "~", `\~`,
+	`\`, `\\`, "|", `\|`, "`", "&#96;", "*", `\*`, "_", `\_`, "[", `\[`, "]", `\]`, "<", "&lt;", ">", "&gt;", "&", "&amp;", "~", `\~`,
 )
 
-// mdText escapes a text for a table cell or a list: nothing in it is markup.
+// mdText escapes a text for a table cell or a list: nothing in it is markup. A
+// backtick becomes an entity: behind a backslash it could still pair with one of
+// another cell in a reader that looks for code before it looks for cells.
 func mdText(s string) string { return mdEscapes.Replace(oneLine(clean(s))) }
 
 var mdEntities = strings.NewReplacer(

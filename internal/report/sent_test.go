@@ -16,7 +16,7 @@ func TestReportsSayWhatWasSent(t *testing.T) {
 			Workload: result.Workload{Scenario: "chat", Description: "input tokens: 1 to 100 <as likely>"}})
 	}
 	c := result.Compare(rows, result.Options{})
-	v := view{c}
+	v := view{c: c}
 	label := c.Classes[0].Label
 	if want := []string{"Sent in " + label + ": input tokens: 1 to 100 <as likely>"}; !slices.Equal(v.sent(), want) {
 		t.Errorf("%q, want %q", v.sent(), want)

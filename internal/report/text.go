@@ -23,7 +23,7 @@ func Text(w io.Writer, c result.Comparison, width int, colour bool) error {
 	if width <= 0 {
 		width = defaultWidth
 	}
-	t := &terminal{view: view{c}, width: max(width, minWidth), colour: colour}
+	t := &terminal{view: view{c: c, short: true}, width: max(width, minWidth), colour: colour}
 	t.report()
 	if _, err := io.WriteString(w, strings.TrimRight(t.String(), "\n")+"\n"); err != nil {
 		return fmt.Errorf("writing the report: %w", err)
@@ -90,6 +90,9 @@ func (t *terminal) report() {
 		}
 		t.para(faint, "  ", "  ", conditions(k))
 		t.para(p, "  ", "  ", k.Verdict)
+		if k.Noise != nil {
+			t.para(faint, "  ", "  ", k.Noise.Words())
+		}
 	}
 	if len(rest) > 0 {
 		t.title("Warnings")

@@ -36,7 +36,10 @@ type column struct {
 }
 
 // view gives the columns what the entry alone does not tell.
-type view struct{ c result.Comparison }
+type view struct {
+	c     result.Comparison
+	short bool // little room, as on a terminal
+}
 
 func (v view) label(e result.Entry) string { return v.c.Classes[e.Class].Label }
 
@@ -91,16 +94,16 @@ func rank(e result.Entry) string {
 
 // versus is the throughput against the winner's; a difference that may be noise
 // is "~", not a number.
-func versus(e result.Entry) string {
+func (v view) versus(e result.Entry) string {
 	switch {
 	case e.Outcome == result.OutcomeWinner:
 		return "best"
-	case e.Tied:
+	case e.Tied || e.Versus != nil && !e.Versus.Real:
 		return "~"
 	case e.Delta == nil:
 		return missing
 	}
-	return fmt.Sprintf("%+.1f %%", 100**e.Delta)
+	return fmt.Sprintf("%+.1f %%", 100**e.Delta) + v.deltaCI(e.Versus)
 }
 
 func slaWord(e result.Entry) string {
@@ -158,22 +161,28 @@ var (
 	colStatus    = column{"status", false, 0, func(_ view, e result.Entry) string { return e.Row.Status }}
 	colSLA       = column{"SLA", false, 0, func(_ view, e result.Entry) string { return slaWord(e) }}
 	colReason    = column{"reason", false, 0, func(_ view, e result.Entry) string { return e.Reason }}
-	colVersus    = column{"vs best", true, 1, func(_ view, e result.Entry) string { return versus(e) }}
-	colReqs      = column{"req/s", true, 0, func(_ view, e result.Entry) string { return num(e.Row.Metrics.RequestThroughput) }}
-	colTTFT      = column{"TTFT ms", true, 0, func(_ view, e result.Entry) string { return typical(e.Row.Metrics.TTFT) }}
-	colTPOT      = column{"TPOT ms", true, 0, func(_ view, e result.Entry) string { return typical(e.Row.Metrics.TPOT) }}
-	colOut       = column{"out tok/s", true, 3, func(_ view, e result.Entry) string { return num(e.Row.Metrics.OutputTokenThroughput) }}
-	colTotal     = column{"total tok/s", true, 7, func(_ view, e result.Entry) string { return num(e.Row.Metrics.TotalTokenThroughput) }}
-	colReqsGPU   = column{"req/s/GPU", true, 6, func(_ view, e result.Entry) string { return num(e.PerGPU.RequestThroughput) }}
-	colOutGPU    = column{"tok/s/GPU", true, 2, func(_ view, e result.Entry) string { return num(e.PerGPU.OutputTokenThroughput) }}
-	colSuccess   = column{"success", true, 5, func(_ view, e result.Entry) string { return success(e) }}
-	colLoad      = column{"load", false, 4, func(_ view, e result.Entry) string { return load(e) }}
-	colGPUs      = column{"GPUs", true, 4, func(_ view, e result.Entry) string { return count(e.Row.Hardware.GPUCount) }}
-	colP99TTFT   = column{"p99 TTFT ms", true, 8, func(_ view, e result.Entry) string { return num(e.Row.Metrics.TTFT.P99) }}
-	colP99TPOT   = column{"p99 TPOT ms", true, 9, func(_ view, e result.Entry) string { return num(e.Row.Metrics.TPOT.P99) }}
-	colE2E       = column{"E2E ms", true, 10, func(_ view, e result.Entry) string { return typical(e.Row.Metrics.E2E) }}
-	colGoodput   = column{"goodput/s", true, 12, func(_ view, e result.Entry) string { return num(e.Row.Metrics.Goodput) }}
-	colAccept    = column{"accept length", true, 13, func(_ view, e result.Entry) string {
+	colVersus    = column{"vs best", true, 1, func(v view, e result.Entry) string { return v.versus(e) }}
+	colReqs      = column{"req/s", true, 0, func(v view, e result.Entry) string {
+		return v.worth(e, "request_throughput", e.Row.Metrics.RequestThroughput)
+	}}
+	colTTFT = column{"TTFT ms", true, 0, func(v view, e result.Entry) string { return v.latency(e, "ttft", e.Row.Metrics.TTFT) }}
+	colTPOT = column{"TPOT ms", true, 0, func(v view, e result.Entry) string { return v.latency(e, "tpot", e.Row.Metrics.TPOT) }}
+	colOut  = column{"out tok/s", true, 3, func(v view, e result.Entry) string {
+		return v.worth(e, "output_token_throughput", e.Row.Metrics.OutputTokenThroughput)
+	}}
+	colTotal = column{"total tok/s", true, 7, func(v view, e result.Entry) string {
+		return v.worth(e, "total_token_throughput", e.Row.Metrics.TotalTokenThroughput)
+	}}
+	colReqsGPU = column{"req/s/GPU", true, 6, func(_ view, e result.Entry) string { return num(e.PerGPU.RequestThroughput) }}
+	colOutGPU  = column{"tok/s/GPU", true, 2, func(_ view, e result.Entry) string { return num(e.PerGPU.OutputTokenThroughput) }}
+	colSuccess = column{"success", true, 5, func(_ view, e result.Entry) string { return success(e) }}
+	colLoad    = column{"load", false, 4, func(_ view, e result.Entry) string { return load(e) }}
+	colGPUs    = column{"GPUs", true, 4, func(_ view, e result.Entry) string { return count(e.Row.Hardware.GPUCount) }}
+	colP99TTFT = column{"p99 TTFT ms", true, 8, func(v view, e result.Entry) string { return v.worth(e, "p99_ttft_ms", e.Row.Metrics.TTFT.P99) }}
+	colP99TPOT = column{"p99 TPOT ms", true, 9, func(v view, e result.Entry) string { return v.worth(e, "p99_tpot_ms", e.Row.Metrics.TPOT.P99) }}
+	colE2E     = column{"E2E ms", true, 10, func(v view, e result.Entry) string { return v.latency(e, "e2e", e.Row.Metrics.E2E) }}
+	colGoodput = column{"goodput/s", true, 12, func(v view, e result.Entry) string { return v.worth(e, "goodput_rps", e.Row.Metrics.Goodput) }}
+	colAccept  = column{"accept length", true, 13, func(_ view, e result.Entry) string {
 		if s := e.Row.SpecDecode; s != nil {
 			return num(s.MeanAcceptLength)
 		}
@@ -297,6 +306,7 @@ func (v view) legend() []string {
 	if uses(func(e result.Entry) bool { return e.Tied }) {
 		out = append(out, "= and ~: a tie, noise could make the difference to the best")
 	}
+	out = append(out, v.intervalLegend()...)
 	mean := func(l result.Latency) bool { _, m, _ := l.Typical(); return m }
 	if uses(func(e result.Entry) bool {
 		return mean(e.Row.Metrics.TTFT) || mean(e.Row.Metrics.TPOT) || mean(e.Row.Metrics.E2E)

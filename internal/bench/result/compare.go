@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// DefaultNoiseBand is the relative difference of throughput within which two
-// rows that were measured once each are a tie. Six identical runs of one server
+// DefaultNoiseBand is the relative difference within which two rows that were
+// measured once each are a tie where no repeats of the baseline tell the noise. Six identical runs of one server
 // spread by 6.9 % (± 4.6 % for a single run) in 0xBakeer/qwen38-flash-next-spark
 // #6, 2026-08-29; an independent run on another engine found 6.5 %.
 const DefaultNoiseBand = 0.05
@@ -19,6 +19,9 @@ type Options struct {
 	// NoiseBand replaces DefaultNoiseBand; 0 = the default, negative = none, so
 	// that only equal figures tie.
 	NoiseBand float64
+	// Threshold is the relative difference that matters; 0 = DefaultThreshold,
+	// negative = none.
+	Threshold float64
 }
 
 func (o Options) band() float64 {
@@ -43,8 +46,9 @@ const (
 // Comparison is what a set of rows says.
 type Comparison struct {
 	SchemaVersion int       `json:"schema_version"`
-	Rule          string    `json:"rule"` // how rows are ranked, in words
-	NoiseBand     float64   `json:"noise_band"`
+	Rule          string    `json:"rule"`       // how rows are ranked, in words
+	NoiseBand     float64   `json:"noise_band"` // assumed between single measurements where no repeats tell
+	Threshold     float64   `json:"threshold"`  // relative difference that matters
 	Simulated     int       `json:"simulated_rows"`
 	Smoke         int       `json:"smoke_rows"`
 	Warnings      []Warning `json:"warnings"`
@@ -64,6 +68,8 @@ type Class struct {
 	Conditions string   `json:"conditions"` // all of the key, in words
 	SLA        string   `json:"sla"`        // the limits that its rows share, in words; "" = they differ, or there are none
 	Verdict    string   `json:"verdict"`    // who is best and why, or why nobody is
+	// Noise is what repeats of the baselines say; nil = none were measured.
+	Noise *Noise `json:"noise,omitempty"`
 	// The following are indexes into Comparison.Entries.
 	Frameworks []FrameworkRanking `json:"frameworks"` // in the order of their best; only those with a passing row
 	Tied       []int              `json:"tied"`       // rows that noise cannot tell apart at the top, the winner first
@@ -87,8 +93,11 @@ type Entry struct {
 	Rank int  `json:"rank,omitempty"`
 	Tied bool `json:"tied,omitempty"` // noise cannot tell it from the best
 	// Delta is the request throughput relative to the winner's, -0.1 = 10 % less.
-	Delta  *float64 `json:"delta,omitempty"`
-	PerGPU PerGPU   `json:"per_gpu"`
+	Delta *float64 `json:"delta,omitempty"`
+	// Versus is the same difference with what it is worth; nil for the winner and
+	// where there is none.
+	Versus *Difference `json:"versus,omitempty"`
+	PerGPU PerGPU      `json:"per_gpu"`
 	// Spread is the range over the repeats of the chosen load point.
 	Spread *Spread `json:"spread,omitempty"`
 	// SupersededBy is the index of the later row of the same candidate; -1 = none.
@@ -184,15 +193,18 @@ func (c Comparison) Rows() []Row {
 // rows. Their order counts for one thing only: of two rows of the same candidate
 // under the same conditions the later one stands, by time where both tell it.
 func Compare(rows []Row, o Options) Comparison {
-	b := &comparer{band: o.band(), classes: []Class{}}
+	b := &comparer{band: o.band(), threshold: o.threshold(), classes: []Class{}, noises: map[string]classNoise{}}
 	b.judge(rows)
 	b.supersede()
 	b.order()
 	b.classify()
-	c := Comparison{SchemaVersion: SchemaVersion, NoiseBand: b.band, Rule: b.rule(), Entries: b.entries, Classes: b.classes}
+	c := Comparison{SchemaVersion: SchemaVersion, NoiseBand: b.band, Threshold: b.threshold, Rule: b.rule(), Entries: b.entries, Classes: b.classes}
 	b.failed(&c)
 	for i := range c.Classes {
 		b.rank(i)
+		if n, _, ok := b.noise(i, byThroughput); ok {
+			c.Classes[i].Noise = &n
+		}
 		c.Classes[i].Verdict = b.verdict(c.Classes[i])
 	}
 	c.Warnings = b.allWarnings(&c)
@@ -201,11 +213,13 @@ func Compare(rows []Row, o Options) Comparison {
 
 // comparer carries what the steps share.
 type comparer struct {
-	band    float64
-	entries []Entry
-	keys    []ClassKey // of each entry's row
-	classes []Class
-	members [][]int // of each class: indexes of its entries, best first
+	band      float64
+	threshold float64
+	noises    map[string]classNoise
+	entries   []Entry
+	keys      []ClassKey // of each entry's row
+	classes   []Class
+	members   [][]int // of each class: indexes of its entries, best first
 }
 
 // judge makes the entries with a fresh verdict each.

@@ -333,11 +333,11 @@ func TestSpreadDecidesTies(t *testing.T) {
 	}
 	wide := compareLines(t, line(t, "a", is{"points": points(10, 8)}), line(t, "b", is{"metrics.request_throughput": 8.5, "points": points(8.5, 8.2)}))
 	if e := find(t, wide, "b"); !e.Tied || e.Spread == nil || *e.Spread != (Spread{2, 8.2, 8.5}) {
-		t.Errorf("overlapping ranges: %+v", e)
+		t.Errorf("intervals that hold 0: %+v", e)
 	}
-	narrow := compareLines(t, line(t, "a", is{"points": points(10, 9.95)}), line(t, "b", is{"metrics.request_throughput": 9.9, "points": points(9.9, 9.8)}))
+	narrow := compareLines(t, line(t, "a", is{"points": points(10, 9.95, 10.02)}), line(t, "b", is{"metrics.request_throughput": 9.5, "points": points(9.5, 9.4, 9.45)}))
 	if e := find(t, narrow, "b"); e.Tied {
-		t.Error("ranges that do not overlap are a tie")
+		t.Error("a difference beyond interval and threshold is a tie")
 	}
 	if c := Compare(nil, Options{NoiseBand: -1}); c.NoiseBand != 0 || len(c.Entries) != 0 {
 		t.Error("no rows")

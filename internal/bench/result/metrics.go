@@ -69,17 +69,17 @@ type Latency struct {
 
 // Empty says that nothing was measured.
 func (l Latency) Empty() bool {
-	return !slices.ContainsFunc(l.stats(), func(s stat) bool { return *s.value != nil })
+	return !slices.ContainsFunc(l.stats(), func(s statistic) bool { return *s.value != nil })
 }
 
-type stat struct {
+type statistic struct {
 	name  string
 	value **float64
 }
 
 // stats are the statistics of l in the order in which they are written.
-func (l *Latency) stats() []stat {
-	return []stat{
+func (l *Latency) stats() []statistic {
+	return []statistic{
 		{"p50", &l.P50}, {"mean", &l.Mean}, {"p90", &l.P90}, {"p95", &l.P95}, {"p99", &l.P99},
 		{"min", &l.Min}, {"max", &l.Max}, {"stddev", &l.Stddev},
 	}

@@ -104,8 +104,8 @@ func compareGPUs(a, b *int) int {
 // rule is the ranking rule in words.
 func (b *comparer) rule() string {
 	return fmt.Sprintf("status ok, then SLA met, then more requests/s, more output tokens/s, lower TTFT, lower TPOT (p50; a mean only where there is no p50, and after it), fewer GPUs. "+
-		"Rows that differ from the best by no more than the noise tie: %s of requests/s for single measurements, overlapping ranges where both were repeated. "+
-		"Of tied rows, one that is clearly better in tokens/s, latency or GPUs and clearly worse in none is named first. A missing figure never beats a measured one.", Percent(b.band))
+		"A row is worse than the best only if the difference exceeds both its 95 %% interval and %s, else they tie. The interval is that of the repeats where both were repeated, of the baseline's repeats where one was not, else of the trials themselves, and then the difference must exceed %s, too: the noise between single runs that is assumed where none was measured. "+
+		"Of tied rows, one that is clearly better in tokens/s, latency or GPUs and clearly worse in none is named first. A missing figure never beats a measured one.", Percent(b.threshold), Percent(b.band))
 }
 
 // rank fills the places of one class.
@@ -130,6 +130,10 @@ func (b *comparer) rank(class int) {
 			e.Rank = 1
 		}
 		e.Delta = relative(e.Row, b.entries[winner].Row)
+		if i != winner && e.Delta != nil {
+			d := b.difference(byThroughput, &b.entries[winner], e)
+			e.Versus = &d
+		}
 	}
 	b.rankFrameworks(k, passing, winner)
 }
@@ -166,72 +170,44 @@ func compareTied(a, b Row) int {
 // ties says whether noise could have made the difference between the leader and
 // another row.
 func (b *comparer) ties(leader, other *Entry) bool {
-	x, okX := figure(leader.Row.Metrics.RequestThroughput)
-	y, okY := figure(other.Row.Metrics.RequestThroughput)
+	_, okX := figure(leader.Row.Metrics.RequestThroughput)
+	_, okY := figure(other.Row.Metrics.RequestThroughput)
 	if !okX || !okY {
 		return okX == okY && compareFigures(leader.Row, other.Row) == 0
 	}
-	if s, o := leader.Spread, other.Spread; s != nil && o != nil {
-		if o.Max < s.Min {
-			return false
-		}
-	} else if y < x*(1-b.band) {
+	if b.against(byThroughput, leader, other) < 0 {
 		return false
 	}
-	return b.against(moreIsBetter, leader.Row.Metrics.OutputTokenThroughput, other.Row.Metrics.OutputTokenThroughput) >= 0
-}
-
-const (
-	moreIsBetter = +1
-	lessIsBetter = -1
-)
-
-// against is +1 when b is better than a by more than the noise band, -1 when it
-// is worse, 0 when neither can be said.
-func (b *comparer) against(direction int, a, other *float64) int {
-	x, okX := figure(a)
-	y, okY := figure(other)
-	switch {
-	case okX != okY:
-		return -compareBool(okY, okX)
-	case !okX:
-		return 0
-	case direction == lessIsBetter:
-		x, y = y, x
-	}
-	switch {
-	case y*(1-b.band) > x:
-		return +1
-	case y < x*(1-b.band):
-		return -1
-	}
-	return 0
+	return b.against(byTokens, leader, other) >= 0
 }
 
 // clearlyBetter says whether a beats the leader beyond the noise in something
 // and is beaten in nothing.
 func (b *comparer) clearlyBetter(a, leader *Entry) bool {
 	verdicts := []int{
-		b.against(moreIsBetter, leader.Row.Metrics.OutputTokenThroughput, a.Row.Metrics.OutputTokenThroughput),
-		b.latencyAgainst(leader.Row.Metrics.TTFT, a.Row.Metrics.TTFT),
-		b.latencyAgainst(leader.Row.Metrics.TPOT, a.Row.Metrics.TPOT),
+		b.against(byTokens, leader, a),
+		b.latencyAgainst("ttft", ttft, leader, a),
+		b.latencyAgainst("tpot", tpot, leader, a),
 		-compareGPUs(a.Row.Hardware.GPUCount, leader.Row.Hardware.GPUCount),
 	}
 	return slices.Max(verdicts) > 0 && slices.Min(verdicts) >= 0
 }
 
+func ttft(m Metrics) Latency { return m.TTFT }
+func tpot(m Metrics) Latency { return m.TPOT }
+
 // latencyAgainst compares like with like: a p50 and a mean say nothing about
 // each other.
-func (b *comparer) latencyAgainst(leader, other Latency) int {
-	x, meanX, okX := leader.Typical()
-	y, meanY, okY := other.Typical()
+func (b *comparer) latencyAgainst(name string, of func(Metrics) Latency, leader, other *Entry) int {
+	_, meanX, okX := of(leader.Row.Metrics).Typical()
+	_, meanY, okY := of(other.Row.Metrics).Typical()
 	switch {
 	case okX && okY && meanX != meanY:
 		return 0
 	case okX != okY:
 		return -compareBool(okY, okX)
 	}
-	return b.against(lessIsBetter, &x, &y)
+	return b.against(byLatency(name, meanX, of), leader, other)
 }
 
 func relative(r, winner Row) *float64 {
@@ -309,13 +285,13 @@ func (b *comparer) whyFirst(k Class) string {
 	}
 	l := &b.entries[leader]
 	var why []string
-	if b.against(moreIsBetter, l.Row.Metrics.OutputTokenThroughput, first.Row.Metrics.OutputTokenThroughput) > 0 {
+	if b.against(byTokens, l, first) > 0 {
 		why = append(why, "more output tokens/s")
 	}
-	if b.latencyAgainst(l.Row.Metrics.TTFT, first.Row.Metrics.TTFT) > 0 {
+	if b.latencyAgainst("ttft", ttft, l, first) > 0 {
 		why = append(why, "clearly lower TTFT")
 	}
-	if b.latencyAgainst(l.Row.Metrics.TPOT, first.Row.Metrics.TPOT) > 0 {
+	if b.latencyAgainst("tpot", tpot, l, first) > 0 {
 		why = append(why, "clearly lower TPOT")
 	}
 	if compareGPUs(first.Row.Hardware.GPUCount, l.Row.Hardware.GPUCount) < 0 {

@@ -29,7 +29,9 @@ type Row struct {
 	FrameworkCommit  string `json:"framework_commit,omitempty"`
 	Image            string `json:"image,omitempty"` // container image, with its digest where known
 	CandidateID      string `json:"candidate_id"`
-	Model            string `json:"model"`
+	// Baseline: the candidate with the flags that the others are measured against.
+	Baseline bool   `json:"baseline,omitempty"`
+	Model    string `json:"model"`
 
 	Status        string `json:"status"`                   // StatusOK and its siblings
 	FailureReason string `json:"failure_reason,omitempty"` // what a person can act on
@@ -141,6 +143,9 @@ type Point struct {
 	MaxConcurrency *int     `json:"max_concurrency,omitempty"` // nil = none
 	Repeat         int      `json:"repeat"`                    // from 0
 	Chosen         bool     `json:"chosen,omitempty"`          // the row's metrics are those of this point
+	// Block is the round in which it was measured beside the other candidates, with
+	// the same prompts and arrivals; nil = in none.
+	Block *int `json:"block,omitempty"`
 
 	Status        string   `json:"status"`
 	FailureReason string   `json:"failure_reason,omitempty"`

@@ -51,7 +51,7 @@ func baseRow(p *Plan, s *State, e *engine.Engine, f Facts, c config.Candidate, s
 	facts := s.Engines[c.Engine]
 	r := &row{Row: result.Row{
 		SchemaVersion: result.SchemaVersion, RunID: f.RunID, ToolVersion: f.ToolVersion,
-		Framework: string(c.Engine), FrameworkVersion: facts.Version, CandidateID: c.ID, Model: p.Model,
+		Framework: string(c.Engine), FrameworkVersion: facts.Version, CandidateID: c.ID, Baseline: c.Index == 0, Model: p.Model,
 		ServerCommand: c.Command, BenchmarkCommand: p.Command, Simulated: p.Simulated, Smoke: p.Smoke,
 		Hardware: hardware(p, e, f, c), Workload: p.workloadOf(sc), SLA: sc.SLA,
 		Artifacts: result.Artifacts{ServerHelp: facts.Help},
