@@ -104,20 +104,20 @@ func difference(d metric.Difference) float64 { return d.Difference }
 // serverColumns are the figures of the server; engines tell different ones.
 var serverColumns = []column{
 	serverColumn("running", 1, gauge("running_requests", func(g metric.ServerGauge) float64 { return g.Mean })),
-	serverColumn("most waiting", 2, gauge("waiting_requests", func(g metric.ServerGauge) float64 { return g.Max })),
-	{"KV peak", true, 3, func(_ view, e result.Entry) string {
+	serverColumn("most waiting", 6, gauge("waiting_requests", func(g metric.ServerGauge) float64 { return g.Max })),
+	{"KV peak", true, 2, func(_ view, e result.Entry) string {
 		return share(gauge("kv_usage_ratio", func(g metric.ServerGauge) float64 { return g.Max })(e.Row.Server))
 	}},
-	{"prefix hits", true, 4, func(_ view, e result.Entry) string { return share(e.Row.Server.PrefixHitRate) }},
+	{"prefix hits", true, 3, func(_ view, e result.Entry) string { return share(e.Row.Server.PrefixHitRate) }},
 	{"hits meant", true, 12, func(_ view, e result.Entry) string { return share(e.Row.Server.IntendedHitRate) }},
-	serverColumn("preemptions", 5, rose("preemptions_total")),
+	serverColumn("preemptions", 7, rose("preemptions_total")),
 	serverColumn("accept length", 9, func(s *metric.Server) *float64 { return s.AcceptLength }),
-	serverColumn("queue ms", 8, meanTime("queue_seconds")),
-	serverColumn("server TTFT ms", 6, between("mean TTFT", func(d metric.Difference) float64 { return d.Server })),
-	serverColumn("client − server ms", 7, between("mean TTFT", difference)),
+	serverColumn("queue ms", 13, meanTime("queue_seconds")),
+	serverColumn("server TTFT ms", 8, between("mean TTFT", func(d metric.Difference) float64 { return d.Server })),
+	serverColumn("client − server ms", 4, between("mean TTFT", difference)),
 	serverColumn("server E2E ms", 10, between("mean E2E", func(d metric.Difference) float64 { return d.Server })),
 	serverColumn("client − server E2E ms", 11, between("mean E2E", difference)),
-	{"sums", false, 13, func(_ view, e result.Entry) string { return sums(e.Row.Server) }},
+	{"sums", false, 5, func(_ view, e result.Entry) string { return sums(e.Row.Server) }},
 	serverColumn("GPU W", 14, overGPUs(func(g metric.ServerGPU) *float64 { return g.PowerW }, plus)),
 	serverColumn("J/out token", 15, func(s *metric.Server) *float64 {
 		if s.Energy == nil {
@@ -220,7 +220,8 @@ func (b *pageBuilder) server() (serverData, error) {
 		for _, q := range serverCharts {
 			pic := chart{title: fmt.Sprintf("%s: %s over time", k.Label, q.label), xLabel: "seconds into the load point", yLabel: q.label, percentY: q.percent, small: true}
 			for _, e := range drawn {
-				if points := overTime(e.Row.Server, q.name); len(points) > 1 {
+				// What never happened is in the table.
+				if points := overTime(e.Row.Server, q.name); slices.ContainsFunc(points, func(m mark) bool { return m.y > 0 }) {
 					pic.series = append(pic.series, series{colour: b.colour(e.Row.Framework), strong: true, points: points})
 					c.Table.Rows = append(c.Table.Rows, atInstants(q.label, fullName(e), points, q.percent))
 				}
