@@ -2,7 +2,6 @@ package client
 
 import (
 	"bytes"
-	"errors"
 	"strconv"
 )
 
@@ -235,9 +234,6 @@ func hexDigit(b byte) int {
 	}
 	return -1
 }
-
-// errShort is a connection that ended within a reply.
-var errShort = errors.New("the connection ended within the reply")
 
 // inBody says that the head has come.
 func (r *reply) inBody() bool { return r.state > atHeader }

@@ -199,7 +199,7 @@ func (r *runner) loadOf(st step, t *Trial) (load.Trial, *Failure) {
 		Client: r.server.client, Wire: r.server.wire, Model: r.server.model, Requests: requests, Arrivals: arrivals,
 		MaxConcurrency: st.load.MaxConcurrency, Timeout: timeout, MaxTime: longest(arrivals, requests, st.load.MaxConcurrency, timeout),
 		IgnoreEOS: spec.Kind.Synthetic() && r.server.ignoreEOS, Temperature: l.Temperature, TightestMs: tightest,
-		IDPrefix: requestPrefix(st),
+		IDPrefix: requestPrefix(st), Calibrate: !r.plan.Smoke && !r.plan.Simulated,
 	}, nil
 }
 
