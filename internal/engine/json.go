@@ -196,7 +196,7 @@ func (c *Cursor) Int() (int, bool) {
 		return 0, false
 	}
 	text := c.data[start:c.at]
-	if len(text) <= 18 && bytes.IndexAny(text, ".eE") < 0 {
+	if len(text) <= 18 && !bytes.ContainsAny(text, ".eE") {
 		return smallInt(text), true
 	}
 	f, err := strconv.ParseFloat(string(text), 64)
