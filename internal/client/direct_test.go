@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"net/netip"
 	"runtime"
 	"strings"
 	"sync"
@@ -90,7 +89,7 @@ func streamOnce(ctx context.Context, c *Client, w engine.Wire) sample.Record {
 // timeless is what must be equal however a stream was read.
 func timeless(r sample.Record) sample.Record {
 	happened := func(at int64) int64 { return min(at, 0) | 1 }
-	for _, at := range []*int64{&r.Header, &r.FirstChoices, &r.FirstText, &r.LastText, &r.LastChoices, &r.UsageAt, &r.Done} {
+	for _, at := range []*int64{&r.Header, &r.FirstChoices, &r.FirstText, &r.LastText, &r.FirstReasoning, &r.FirstVisible, &r.FirstTool, &r.LastChoices, &r.UsageAt, &r.Done} {
 		*at = happened(*at)
 	}
 	r.Begin, r.Send, r.Conn = 0, 0, 0
@@ -265,46 +264,6 @@ func TestDirectIsInterrupted(t *testing.T) {
 	rec := streamOnce(ctx, c, w)
 	if rec.Class != sample.ClassCancelled || !strings.Contains(rec.Error, "enough") || rec.Done < rec.Send {
 		t.Errorf("%+v", rec)
-	}
-}
-
-// Without ports left at one source address the next one serves.
-func TestSourcesInTurn(t *testing.T) {
-	if runtime.GOOS != "linux" {
-		t.Skip("streams go through net/http")
-	}
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	tests := []struct {
-		sources []netip.Addr
-		want    string
-	}{
-		{[]netip.Addr{netip.MustParseAddr("127.0.0.9")}, "127.0.0.9"},
-		// An address that no machine has gives the same error as one without ports.
-		{[]netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("127.0.0.7")}, "127.0.0.7"},
-		{nil, "127.0.0.1"},
-	}
-	for _, tt := range tests {
-		c, err := dialFrom(tt.sources)(t.Context(), "tcp", ln.Addr().String())
-		if err != nil {
-			t.Fatal(err)
-		}
-		if host, _, _ := net.SplitHostPort(c.LocalAddr().String()); host != tt.want {
-			t.Errorf("from %s, want %s", host, tt.want)
-		}
-		c.Close()
-	}
-	if _, err := dialFrom([]netip.Addr{netip.MustParseAddr("192.0.2.1")})(t.Context(), "tcp", ln.Addr().String()); err == nil {
-		t.Error("dialed from an address that is not ours")
-	}
-	if from, ok := source(nil, 3); !ok || from.String() != "127.0.0.4" {
-		t.Errorf("fourth loopback source %v", from)
-	}
-	if _, ok := source(nil, maxLoopback+1); ok {
-		t.Error("the loopback sources have no end")
 	}
 }
 

@@ -179,6 +179,7 @@ type stream struct {
 	done   bool   // [DONE] has come
 	usage  engine.Usage
 	told   bool // usage has come
+	cut    bool // the text was longer than what may be kept
 }
 
 var (
@@ -262,10 +263,15 @@ func (s *stream) drain(cancel func(), body io.Reader, buf []byte) {
 
 // event takes the data of one event.
 func (s *stream) event(data []byte) error {
-	if text, ok := s.shape.Match(data); ok {
-		s.shape.Matched()
-		s.count(s.shape.Like())
-		return s.decoded(s.shape.Like(), len(data), text)
+	if s.rec.KeepText == 0 { // a match says how long the text is, not what it is
+		if text, ok := s.shape.Match(data); ok {
+			s.shape.Matched()
+			s.count(s.shape.Like())
+			if text > 0 {
+				s.firstOf(s.shape.Kind())
+			}
+			return s.decoded(s.shape.Like(), len(data), text)
+		}
 	}
 	if bytes.Equal(bytes.TrimSpace(data), []byte("[DONE]")) {
 		s.done = true
@@ -282,7 +288,52 @@ func (s *stream) event(data []byte) error {
 		s.shape.Learn(data, d, s.wire.Decode)
 	}
 	s.count(d)
+	s.firsts(d)
+	s.keep(d)
 	return s.decoded(d, len(data), len(d.Text)+len(d.Reasoning)+len(d.ToolArgs))
+}
+
+// firstOf marks the first text of a kind.
+func (s *stream) firstOf(k engine.TextKind) {
+	at := &s.rec.FirstVisible
+	switch k {
+	case engine.TextReasoning:
+		at = &s.rec.FirstReasoning
+	case engine.TextTool:
+		at = &s.rec.FirstTool
+	}
+	if *at == sample.Never {
+		*at = s.now
+	}
+}
+
+func (s *stream) firsts(d *engine.Delta) {
+	if d.Text != "" {
+		s.firstOf(engine.TextVisible)
+	}
+	if d.Reasoning != "" {
+		s.firstOf(engine.TextReasoning)
+	}
+	if d.ToolArgs != "" {
+		s.firstOf(engine.TextTool)
+	}
+}
+
+// keep adds what an event says to the text that is kept, up to its bound. A
+// cumulative text takes the place of the one before.
+func (s *stream) keep(d *engine.Delta) {
+	r := s.rec
+	if r.KeepText == 0 || s.cut {
+		return
+	}
+	if d.Cumulative && d.Text != "" {
+		r.Text = r.Text[:0]
+	}
+	if len(r.Text)+len(d.Reasoning)+len(d.Text)+len(d.ToolArgs) > r.KeepText {
+		r.Text, s.cut = nil, true
+		return
+	}
+	r.Text = append(append(append(r.Text, d.Reasoning...), d.Text...), d.ToolArgs...)
 }
 
 // decoded takes an event of size bytes with text bytes of text.
@@ -379,6 +430,9 @@ func (s *stream) countTokens() {
 	case s.texts > 0:
 		r.OutputTokens, r.TokensBy = s.texts, sample.TokensEvents
 	}
+	if r.TokensBy == sample.TokensUsage {
+		r.Text = nil
+	}
 }
 
 // whole takes a reply that is not a stream: it has no first token.
@@ -406,6 +460,7 @@ func (s *stream) take(ctx context.Context, data []byte, err error) {
 		return
 	}
 	s.count(&s.delta)
+	s.keep(&s.delta)
 	if s.delta.HasChoices {
 		s.rec.LastChoices = s.now
 	}

@@ -16,6 +16,7 @@ type Shape struct {
 	holes []hole // what stands after each of them; nothing after the last
 	like  Delta  // what the event that matched last says beside its text
 	usage Usage
+	text  TextKind
 
 	misses int // since the last match
 	wait   int // misses to let pass before the next attempt to learn
@@ -28,6 +29,16 @@ type hole struct {
 }
 
 type holeKind uint8
+
+// TextKind says what the one text of an event is.
+type TextKind uint8
+
+// The kinds of text.
+const (
+	TextVisible TextKind = iota
+	TextReasoning
+	TextTool // arguments of a tool call
+)
 
 const (
 	holeText   holeKind = iota // the inside of the string that is the text
@@ -90,6 +101,9 @@ func (s *Shape) Match(data []byte) (text int, ok bool) {
 // out. It holds until the next match.
 func (s *Shape) Like() *Delta { return &s.like }
 
+// Kind is the kind of text of the events that match.
+func (s *Shape) Kind() TextKind { return s.text }
+
 // Matched notes that an event matched, so that a change of the stream's shape is
 // learned at once.
 func (s *Shape) Matched() { s.misses, s.wait = 0, 0 }
@@ -109,6 +123,7 @@ func (s *Shape) Learn(data []byte, d *Delta, decode func([]byte, *Delta) error) 
 	l := learner{data: data, text: text, like: like, decode: decode}
 	if start, end, ok := l.findText(); ok {
 		s.keep(&l, start, end)
+		s.text = kindOf(d)
 	}
 }
 
@@ -145,6 +160,17 @@ func (s *Shape) keep(l *learner, start, end int) {
 		s.usage = *l.like.Usage
 		s.like.Usage = &s.usage
 	}
+}
+
+// kindOf is the kind of the one text of an event.
+func kindOf(d *Delta) TextKind {
+	switch {
+	case d.Reasoning != "":
+		return TextReasoning
+	case d.ToolArgs != "":
+		return TextTool
+	}
+	return TextVisible
 }
 
 // onlyText is the one text of an event without finish or error, and the event

@@ -22,7 +22,7 @@ func TestMeasurementPageIsComplete(t *testing.T) {
 	for _, v := range []any{sample.Header{}, sample.Record{}, sample.Event{}, Audit{}, Calibration{}, metric.Summary{}} {
 		for _, f := range reflect.VisibleFields(reflect.TypeOf(v)) {
 			name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
-			if !inRow[name] && !strings.Contains(string(text), "`"+name+"`") {
+			if name != "-" && !inRow[name] && !strings.Contains(string(text), "`"+name+"`") {
 				t.Errorf("docs/measurement.md lacks `%s` of %T", name, v)
 			}
 		}

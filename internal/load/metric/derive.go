@@ -18,7 +18,12 @@ func (t *tally) summary(durationNs int64) Summary {
 		TTFT: NewDist(t.ttft), E2E: NewDist(t.e2e), TPOT: NewDist(t.tpot), ITL: NewDist(t.itl),
 		EventGap: NewDist(t.gap), NTPOT: NewDist(t.ntpot), E2EFromSched: NewDist(t.fromSched),
 		SendLag: NewDist(t.lag), Connect: NewDist(t.conn),
-		FinishReasons: filled(t.finish), TokenSources: filled(t.source), StaleRetries: t.stale,
+		TTFTVisible: NewDist(t.visible), TTFTReasoning: NewDist(t.reasoning), TTFTTool: NewDist(t.tool),
+		TokensPerEvent: NewDist(t.perEvent),
+		FinishReasons:  filled(t.finish), TokenSources: filled(t.source), StaleRetries: t.stale,
+	}
+	if t.laterEvents > 0 {
+		s.MeanTokensPerEvent = ptr(float64(t.laterTokens) / float64(t.laterEvents))
 	}
 	if t.events > 0 {
 		s.SharedEventRatio = ratio(t.shared, t.events)
@@ -163,14 +168,33 @@ func (t *tally) warnings() []Warning {
 	if c.Dropped > 0 {
 		warn("arrivals-dropped", "%d of %d arrivals were never sent: the planned load was not delivered", c.Dropped, c.Planned)
 	}
-	if t.wantOut > 0 && float64(t.wantOut-t.shortOut) < minFullLength*float64(t.wantOut) {
-		warn("short-output", "%d of %d answers ended before the length asked for although the end of text was to be ignored: the load was lighter than planned", t.shortOut, t.wantOut)
+	short := t.wantOut > 0 && float64(t.wantOut-t.shortOut) < minFullLength*float64(t.wantOut)
+	sums := ""
+	if differ(t.planOut, t.sameOut) {
+		sums = fmt.Sprintf(" (%d output tokens counted where %d were asked for, ratio %.3f)", t.sameOut, t.planOut, float64(t.sameOut)/float64(t.planOut))
 	}
-	if t.wantIn > 0 && math.Abs(float64(t.sameIn-t.wantIn)) > maxCountError*float64(t.wantIn) {
+	switch {
+	case short:
+		warn("short-output", "%d of %d answers ended before the length asked for although the end of text was to be ignored: the load was lighter than planned%s", t.shortOut, t.wantOut, sums)
+	case sums != "" && t.wrongOut == 0:
+		warn("output-count-differs", "the server's output tokens are not those asked for although the end of text was to be ignored%s: figures use the server's count", sums)
+	}
+	if differ(t.wantIn, t.sameIn) {
 		warn("input-count-differs", "the server counted %d prompt tokens where %d were planned (ratio %.3f): chat templates, start tokens and the tokenizer make the difference; figures use the server's count", t.sameIn, t.wantIn, float64(t.sameIn)/float64(t.wantIn))
 	}
 	if t.wrongOut > 0 {
-		warn("output-count-wrong", "the server's output token count of %d answers cannot be right: more than was asked for, or too few for their stream events; token figures rest on it", t.wrongOut)
+		warn("output-count-wrong", "the server's output token count of %d answers cannot be right: more than was asked for, or too few for their stream events; token figures rest on it%s", t.wrongOut, sums)
+	}
+	if differ(t.usageOut, t.lastOut) {
+		warn("event-counts-differ", "the server's counts on stream events add up to %d output tokens, those at the end of its answers to %d: figures use the latter, ITL and tokens per event the former", t.lastOut, t.usageOut)
+	}
+	for _, by := range []struct {
+		source sample.TokenSource
+		who    string
+	}{{sample.TokensServer, "the server's tokenizer"}, {sample.TokensTokenizer, "the tokenizer given"}} {
+		if n := t.again[by.source]; n > 0 {
+			warn("tokens-recounted", "the server sent no token count for %d answers: their text was counted afterwards by %s; all that were counted so have %d tokens in %d stream events", n, by.who, t.againOut, t.eventsOut)
+		}
 	}
 	if float64(t.cached) > maxCached*float64(t.toldIn) {
 		warn("prefix-cache-hits", "the server took %d of %d prompt tokens (%.1f %%) from its prefix cache: TTFT is that of warm prompts", t.cached, t.toldIn, 100*float64(t.cached)/float64(t.toldIn))
@@ -191,6 +215,11 @@ func (t *tally) warnings() []Warning {
 		warn("events-coalesced", "%d of %d stream events came in one read with others: their arrival times are upper bounds", t.shared, t.events)
 	}
 	return w
+}
+
+// differ says that two counts of the same tokens differ by more than they should.
+func differ(one, other int64) bool {
+	return one > 0 && math.Abs(float64(other-one)) > maxCountError*float64(one)
 }
 
 // classes are the failures by class, most frequent first, dropped ones left out.

@@ -11,6 +11,10 @@
 //	event gap = time between successive events with text
 //	ITL = event gap shared out over the tokens of the later event, where the
 //	      server counts tokens on each event
+//	TTFT of reasoning, of visible text, of tool calls = the first event of that
+//	      kind − send; TTFT itself ends with the first of any kind
+//	tokens per event = tokens that an event after the first added, where the
+//	      server counts tokens on each event
 //	NTPOT = E2E / tokens
 //	goodput = successful requests within every limit, a second; a one-token
 //	      answer keeps a TPOT limit, as in vllm/benchmarks/serve.py @ 009e6d4a
@@ -55,9 +59,16 @@ type tally struct {
 	sameIn                 int64
 	wantOut, shortOut      int   // answers that had to have their full length
 	wrongOut               int   // answers whose count cannot be right
+	planOut, sameOut       int64 // tokens of answers that had to have their full length: asked for, counted
+	lastOut, usageOut      int64 // tokens of answers that events and usage counted: by the last event, by usage
+	againOut, eventsOut    int64 // tokens of answers that were counted afterwards: by the tokenizer, by their events
+	again                  map[sample.TokenSource]int
+	laterTokens            int64 // output tokens after the first event, of answers in which these are known
+	laterEvents            int64 // events after the first of the same answers
 	toldIn                 int64 // prompt tokens of requests whose cached tokens were told
 
 	ttft, e2e, tpot, itl, gap, ntpot, fromSched, lag, conn []float64
+	visible, reasoning, tool, perEvent                     []float64
 	vTTFT, vTPOT, vITL, sTPOT, sE2E                        []float64
 	sumE2ENs, sumSGNs                                      float64
 	vGood                                                  int
@@ -74,7 +85,7 @@ type edge struct {
 }
 
 func collect(records []sample.Record, lim Limits) *tally {
-	t := &tally{lim: lim, errors: map[string]int{}, finish: map[string]int{}, source: map[string]int{}, firstSend: math.MaxInt64}
+	t := &tally{lim: lim, errors: map[string]int{}, finish: map[string]int{}, source: map[string]int{}, again: map[sample.TokenSource]int{}, firstSend: math.MaxInt64}
 	for _, r := range inOrder(records) {
 		good, before := t.good, t.counts
 		t.add(r)
@@ -169,12 +180,52 @@ func (t *tally) tokens(r *sample.Record) {
 	if r.TokensBy == sample.TokensUsage && impossible(r) {
 		t.wrongOut++
 	}
+	t.witnesses(r)
 	if r.IgnoreEOS && r.WantOutput > 0 {
 		t.wantOut++
 		if short(r) {
 			t.shortOut++
 		}
 	}
+}
+
+// witnesses adds an answer to the sums of those who counted it.
+func (t *tally) witnesses(r *sample.Record) {
+	told := r.TokensBy == sample.TokensUsage
+	if told && r.IgnoreEOS && r.WantOutput > 0 && r.OutputTokens > 0 {
+		t.planOut += int64(r.WantOutput)
+		t.sameOut += int64(r.OutputTokens)
+	}
+	n := textEvents(r)
+	if told && n > 0 && perEventCounts(r) {
+		t.lastOut += int64(lastCount(r))
+		t.usageOut += int64(r.OutputTokens)
+	}
+	if by := r.TokensBy; by == sample.TokensServer || by == sample.TokensTokenizer {
+		t.again[by]++
+		t.againOut += int64(r.OutputTokens)
+		t.eventsOut += int64(n)
+	}
+}
+
+// textEvents is the number of events with text.
+func textEvents(r *sample.Record) (n int) {
+	for i := range r.Events {
+		if r.Events[i].Text > 0 {
+			n++
+		}
+	}
+	return n
+}
+
+// lastCount is the number of tokens that the last event with text tells.
+func lastCount(r *sample.Record) (n int32) {
+	for i := range r.Events {
+		if r.Events[i].Text > 0 {
+			n = r.Events[i].Tokens
+		}
+	}
+	return n
 }
 
 // impossible says that a server counted more tokens than it was allowed to make,
@@ -187,7 +238,7 @@ func impossible(r *sample.Record) bool {
 // short says that an answer ended before its full length, by its finish reason
 // or by the server's count.
 func short(r *sample.Record) bool {
-	counted := r.OutputTokens > 0 && r.TokensBy != sample.TokensEvents
+	counted := r.OutputTokens > 0 && r.TokensBy == sample.TokensUsage // a tokenizer may cut a text otherwise than the model made it
 	return r.Finish != "" && r.Finish != "length" || counted && r.OutputTokens < r.WantOutput
 }
 
@@ -206,6 +257,7 @@ func (t *tally) latencies(r *sample.Record) {
 	if r.OutputTokens > 0 {
 		t.ntpot = append(t.ntpot, ms(e2e)/float64(r.OutputTokens))
 	}
+	t.firsts(r)
 	ttft, tpot := math.NaN(), 0.0
 	if r.FirstText != sample.Never {
 		ttft = ms(r.FirstText - r.Send)
@@ -220,6 +272,18 @@ func (t *tally) latencies(r *sample.Record) {
 		t.goodEnds = append(t.goodEnds, end)
 	}
 	t.compat(r, e2e)
+}
+
+// firsts are the times to the first event of each kind of content.
+func (t *tally) firsts(r *sample.Record) {
+	for _, x := range []struct {
+		at   int64
+		into *[]float64
+	}{{r.FirstVisible, &t.visible}, {r.FirstReasoning, &t.reasoning}, {r.FirstTool, &t.tool}} {
+		if x.at > r.Send {
+			*x.into = append(*x.into, ms(x.at-r.Send))
+		}
+	}
 }
 
 func (t *tally) compat(r *sample.Record, e2e int64) {
@@ -280,7 +344,35 @@ func (t *tally) gaps(r *sample.Record) {
 			lastToken, tokens = e.At, e.Tokens
 		}
 	}
+	t.eventTokens(r, counted)
 	t.choicesGaps(r)
+}
+
+// eventTokens pools the tokens that events after the first added, the first one
+// being the end of prefill. Without counts on the events only their mean is
+// known, from the tokens of the answer, of which the first event has one.
+func (t *tally) eventTokens(r *sample.Record, counted bool) {
+	n := textEvents(r)
+	switch {
+	case n < 2 || r.TokensBy == sample.TokensEvents || r.OutputTokens < 1:
+		return
+	case !counted:
+		t.laterTokens += int64(r.OutputTokens - 1)
+		t.laterEvents += int64(n - 1)
+		return
+	}
+	before, first := int32(0), true
+	for _, e := range r.Events {
+		if e.Text <= 0 {
+			continue
+		}
+		if !first {
+			t.perEvent = append(t.perEvent, float64(e.Tokens-before))
+			t.laterTokens += int64(e.Tokens - before)
+			t.laterEvents++
+		}
+		before, first = e.Tokens, false
+	}
 }
 
 // choicesGaps pools the times between events with choices: those with text, and

@@ -77,6 +77,7 @@ func TestFiguresByHand(t *testing.T) {
 		EventGap:     dist(6, 80.0/6, 10, 20, 20, 20, 10, 20, math.Sqrt(200.0/9)),
 		NTPOT:        dist(2, 54, 54, 74.8, 77.4, 79.48, 28, 80, 26), // 140/5, 240/3
 		E2EFromSched: dist(2, 190, 190, 230, 235, 239, 140, 240, 50), SendLag: &Dist{N: 2},
+		TokensPerEvent: dist(6, 1, 1, 1, 1, 1, 1, 1, 0), MeanTokensPerEvent: ptr(1.0),
 		FinishReasons: map[string]int{"length": 2}, TokenSources: map[string]int{"usage": 2}, SharedEventRatio: ptr(0.0),
 	}
 	if d := cmp.Diff(want, s, cmpopts.IgnoreFields(Summary{}, "Compat"), noCurve, noConfidence, cmpopts.EquateApprox(1e-12, 1e-9)); d != "" {
@@ -223,8 +224,22 @@ func TestPeakConcurrency(t *testing.T) {
 func TestWarnings(t *testing.T) {
 	set := func(change func(*sample.Record)) []sample.Record {
 		r := answer(0, 0, 100, 10, 5)
+		for i := range r.Events {
+			r.Events[i].Tokens = 0 // the case is about the count at the end
+		}
 		change(&r)
 		return []sample.Record{r}
+	}
+	odd := func() []sample.Record { // one answer of 400 is far too short, and too few are to speak of short answers
+		var all []sample.Record
+		for i := range 400 {
+			r := answer(i, int64(10*i), 100, 10, 5)
+			r.IgnoreEOS = true
+			all = append(all, r)
+		}
+		all[7] = answer(7, 70, 100, 10, 5)
+		all[7].IgnoreEOS, all[7].WantOutput = true, 1000
+		return all
 	}
 	tests := []struct {
 		code    string
@@ -236,6 +251,17 @@ func TestWarnings(t *testing.T) {
 		{"short-output", set(func(r *sample.Record) { r.IgnoreEOS = true; r.OutputTokens = 4 }), "1 of 1 answers ended before"},
 		{"short-output", set(func(r *sample.Record) { r.IgnoreEOS = true; r.Finish = "stop" }), "1 of 1"},
 		{"", set(func(r *sample.Record) { r.IgnoreEOS = true }), ""},
+		{"short-output", set(func(r *sample.Record) { r.IgnoreEOS = true; r.OutputTokens = 4 }), "(4 output tokens counted where 5 were asked for, ratio 0.800)"},
+		{"output-count-wrong", set(func(r *sample.Record) { r.IgnoreEOS = true; r.OutputTokens = 10 }), "(10 output tokens counted where 5 were asked for, ratio 2.000)"},
+		{"output-count-differs", odd(), "(2000 output tokens counted where 2995 were asked for, ratio 0.668): figures use the server's count"},
+		{"event-counts-differ", set(func(r *sample.Record) {
+			for i := range r.Events {
+				r.Events[i].Tokens = int32(2 * (i + 1))
+			}
+			r.WantOutput = 10
+		}), "on stream events add up to 10 output tokens, those at the end of its answers to 5"},
+		{"tokens-recounted", set(func(r *sample.Record) { r.OutputTokens, r.TokensBy = 9, sample.TokensServer }), "for 1 answers: their text was counted afterwards by the server's tokenizer; all that were counted so have 9 tokens in 5 stream events"},
+		{"tokens-recounted", set(func(r *sample.Record) { r.OutputTokens, r.TokensBy = 9, sample.TokensTokenizer }), "by the tokenizer given"},
 		{"output-count-wrong", set(func(r *sample.Record) { r.OutputTokens = 6 }), "of 1 answers cannot be right"},
 		{"output-count-wrong", set(func(r *sample.Record) { r.OutputTokens = 2 }), "too few"},
 		{"", set(func(r *sample.Record) { r.OutputTokens, r.WantOutput = 6, 0 }), ""},
@@ -259,6 +285,58 @@ func TestWarnings(t *testing.T) {
 		if tt.code == "" && len(w) > 0 || tt.code != "" && (len(w) != 1 || w[0].Code != tt.code || !strings.Contains(w[0].Message, tt.words)) {
 			t.Errorf("warnings %+v, want %q with %q", w, tt.code, tt.words)
 		}
+	}
+}
+
+// Two answers by hand whose events carry several tokens, one after reasoning and
+// one with a tool call.
+func TestSeveralTokensAnEvent(t *testing.T) {
+	const ms = 1_000_000
+	counts := func(r *sample.Record, tokens ...int32) {
+		for i, n := range tokens {
+			r.Events[i].Tokens = n
+		}
+		r.OutputTokens = int(tokens[len(tokens)-1])
+	}
+	thinks := answer(0, 0, 100, 40, 4) // events at 100, 140, 180, 220 ms
+	counts(&thinks, 1, 5, 5, 8)        // the third brings half a character
+	thinks.FirstReasoning, thinks.FirstVisible = 100*ms, 180*ms
+	calls := answer(1, 1000, 50, 30, 3) // 1050, 1080, 1110
+	counts(&calls, 1, 3, 6)
+	calls.FirstTool = 1080 * ms
+	calls.FirstVisible = 1050 * ms
+	s := Compute([]sample.Record{thinks, calls}, 2_000_000_000, Limits{})
+	for _, tt := range []struct {
+		what      string
+		got, want *Dist
+	}{
+		{"event gap", s.EventGap, dist(5, 36, 40, 40, 40, 40, 30, 40, math.Sqrt(24))},
+		// 40 ms for 4 tokens, 80 for 3, 30 for 2, 30 for 3
+		{"ITL", s.ITL, NewDist([]float64{10, 10, 10, 10, 80. / 3, 80. / 3, 80. / 3, 15, 15, 10, 10, 10})},
+		{"tokens per event", s.TokensPerEvent, NewDist([]float64{4, 0, 3, 2, 3})},
+		{"first visible", s.TTFTVisible, NewDist([]float64{180, 50})},
+		{"first reasoning", s.TTFTReasoning, NewDist([]float64{100})},
+		{"first tool", s.TTFTTool, NewDist([]float64{80})},
+		{"TTFT", s.TTFT, NewDist([]float64{100, 50})},
+	} {
+		if d := cmp.Diff(tt.want, tt.got, noCurve, cmpopts.EquateApprox(1e-12, 1e-9)); d != "" {
+			t.Errorf("%s (-want +got):\n%s", tt.what, d)
+		}
+	}
+	if s.MeanTokensPerEvent == nil || *s.MeanTokensPerEvent != 12.0/5 {
+		t.Errorf("mean tokens an event %v, want 2.4", s.MeanTokensPerEvent)
+	}
+	for i := range calls.Events {
+		calls.Events[i].Tokens = 0 // the answer's tokens alone are known
+	}
+	calls.TokensBy = sample.TokensServer
+	s = Compute([]sample.Record{calls}, 2_000_000_000, Limits{})
+	if s.TokensPerEvent != nil || s.ITL != nil || *s.MeanTokensPerEvent != 2.5 {
+		t.Errorf("without counts on events: %v, ITL %v, mean %v; want none, none and 5 tokens in 2 events", s.TokensPerEvent, s.ITL, *s.MeanTokensPerEvent)
+	}
+	calls.TokensBy, calls.OutputTokens = sample.TokensEvents, 3
+	if s = Compute([]sample.Record{calls}, 2_000_000_000, Limits{}); s.MeanTokensPerEvent != nil {
+		t.Errorf("events that stand in for tokens: mean %v", *s.MeanTokensPerEvent)
 	}
 }
 
@@ -300,7 +378,7 @@ func moved(records []sample.Record, f func(int64) int64) []sample.Record {
 	out := slices.Clone(records)
 	for i := range out {
 		r := &out[i]
-		for _, at := range []*int64{&r.Sched, &r.Begin, &r.Send, &r.Conn, &r.Header, &r.FirstChoices, &r.FirstText, &r.LastText, &r.LastChoices, &r.UsageAt, &r.Done} {
+		for _, at := range []*int64{&r.Sched, &r.Begin, &r.Send, &r.Conn, &r.Header, &r.FirstChoices, &r.FirstText, &r.LastText, &r.FirstReasoning, &r.FirstVisible, &r.FirstTool, &r.LastChoices, &r.UsageAt, &r.Done} {
 			if *at != never {
 				*at = f(*at)
 			}

@@ -92,6 +92,18 @@ type Summary struct {
 	// Connect is the time to a ready connection, over requests that made one.
 	Connect *Dist `json:"connect_ms,omitempty"`
 
+	// The time to the first event of one kind of content: text that a user sees,
+	// reasoning, arguments of a tool call. Over the answers that have one.
+	TTFTVisible   *Dist `json:"ttft_visible_ms,omitempty"`
+	TTFTReasoning *Dist `json:"ttft_reasoning_ms,omitempty"`
+	TTFTTool      *Dist `json:"ttft_tool_ms,omitempty"`
+	// TokensPerEvent are the tokens that an event after the first of its answer
+	// added, where the server counts on each event: with speculative decoding the
+	// tokens accepted in a step, if the server sends an event a step. The mean is
+	// there also where only the answer's tokens are known.
+	TokensPerEvent     *Dist    `json:"tokens_per_event,omitempty"`
+	MeanTokensPerEvent *float64 `json:"mean_tokens_per_event,omitempty"`
+
 	FinishReasons map[string]int `json:"finish_reasons,omitempty"`
 	TokenSources  map[string]int `json:"token_sources,omitempty"` // successful requests by who counted
 	// StaleRetries are requests sent again because the server had closed the

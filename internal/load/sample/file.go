@@ -83,13 +83,14 @@ func (d *Decoder) Line(n int, line []byte) error {
 func absent() Record {
 	return Record{
 		Begin: Never, Send: Never, Conn: Never, Header: Never, FirstChoices: Never, FirstText: Never,
-		LastText: Never, LastChoices: Never, UsageAt: Never, Done: Never, CachedTokens: -1,
+		LastText: Never, FirstReasoning: Never, FirstVisible: Never, FirstTool: Never, LastChoices: Never, UsageAt: Never, Done: Never, CachedTokens: -1,
 	}
 }
 
 // earliest is the smallest of the record's instants.
 func (r *Record) earliest() int64 {
-	first := min(r.Sched, r.Begin, r.Send, r.Conn, r.Header, r.FirstChoices, r.FirstText, r.LastText, r.LastChoices, r.UsageAt, r.Done)
+	first := min(r.Sched, r.Begin, r.Send, r.Conn, r.Header, r.FirstChoices, r.FirstText, r.LastText,
+		r.FirstReasoning, r.FirstVisible, r.FirstTool, r.LastChoices, r.UsageAt, r.Done)
 	for _, e := range r.Events {
 		first = min(first, e.At)
 	}

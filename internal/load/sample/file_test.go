@@ -18,6 +18,7 @@ var update = flag.Bool("update", false, "rewrite the golden files")
 func example() (Header, []Record) {
 	ok := New(0, 1_000)
 	ok.Begin, ok.Send, ok.Conn, ok.Header = 1_200, 1_500, 1_500, 9_000
+	ok.FirstReasoning, ok.FirstVisible = 10_000, 20_000
 	ok.FirstChoices, ok.FirstText, ok.LastText, ok.LastChoices, ok.UsageAt, ok.Done = 9_500, 10_000, 20_000, 20_500, 21_000, 21_500
 	ok.InputTokens, ok.OutputTokens, ok.CachedTokens, ok.TokensBy = 12, 3, 0, TokensUsage
 	ok.WantInput, ok.WantOutput, ok.IgnoreEOS, ok.Status, ok.Finish, ok.RequestID = 12, 3, true, 200, "length", "t-0"

@@ -44,7 +44,8 @@ type TokenSource string
 // The sources of token counts.
 const (
 	TokensUsage     TokenSource = "usage"     // the server's own count
-	TokensTokenizer TokenSource = "tokenizer" // counted by a tokenizer afterwards
+	TokensServer    TokenSource = "tokenize"  // counted afterwards by the server's own tokenizer
+	TokensTokenizer TokenSource = "tokenizer" // counted afterwards by a tokenizer on this machine
 	TokensEvents    TokenSource = "events"    // number of content events: a lower bound
 	TokensNone      TokenSource = ""
 )
@@ -78,9 +79,13 @@ type Record struct {
 	FirstChoices int64 `json:"first_choices_ns"`
 	FirstText    int64 `json:"first_text_ns"`
 	LastText     int64 `json:"last_text_ns"`
-	LastChoices  int64 `json:"last_choices_ns"`
-	UsageAt      int64 `json:"usage_ns"`
-	Done         int64 `json:"done_ns"`
+	// The first event of each kind of content; Never = none came.
+	FirstReasoning int64 `json:"first_reasoning_ns"`
+	FirstVisible   int64 `json:"first_visible_ns"` // of text that a user sees
+	FirstTool      int64 `json:"first_tool_ns"`    // of tool-call arguments
+	LastChoices    int64 `json:"last_choices_ns"`
+	UsageAt        int64 `json:"usage_ns"`
+	Done           int64 `json:"done_ns"`
 
 	InputTokens  int         `json:"input_tokens"`  // 0 = unknown
 	OutputTokens int         `json:"output_tokens"` // 0 = none or unknown
@@ -103,6 +108,13 @@ type Record struct {
 	Warmup     bool   `json:"warmup,omitempty"`
 
 	Events []Event `json:"events,omitempty"`
+
+	// KeepText is the most bytes of generated text that the client keeps in Text,
+	// so that it can be counted where the server sends no count; 0 = none. Text is
+	// all content in the order in which it came, or nil when the server counted, or
+	// when it was longer. It never reaches a file.
+	KeepText int    `json:"-"`
+	Text     []byte `json:"-"`
 }
 
 // OK says whether the request succeeded.

@@ -221,7 +221,7 @@ func shifted(r sample.Record, by int64) sample.Record {
 		return r
 	}
 	for _, at := range []*int64{
-		&r.Sched, &r.Begin, &r.Send, &r.Conn, &r.Header, &r.FirstChoices, &r.FirstText, &r.LastText, &r.LastChoices, &r.UsageAt, &r.Done,
+		&r.Sched, &r.Begin, &r.Send, &r.Conn, &r.Header, &r.FirstChoices, &r.FirstText, &r.LastText, &r.FirstReasoning, &r.FirstVisible, &r.FirstTool, &r.LastChoices, &r.UsageAt, &r.Done,
 	} {
 		if *at != sample.Never {
 			*at += by
