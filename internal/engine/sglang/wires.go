@@ -2,7 +2,6 @@ package sglang
 
 import (
 	"fmt"
-	"maps"
 	"slices"
 
 	"llmdyno/internal/engine"
@@ -38,7 +37,8 @@ var (
 	}
 )
 
-const generatePath = "/generate"
+// generate has no model field: the server answers for the one that it has.
+var generate = engine.GenerateOptions{Path: "/generate", Fields: generateFields, Sampling: generateSampling, Seed: "sampling_seed"}
 
 func wires() []engine.Wire {
 	// Two fields are of completions alone (openai/protocol.py at v0.5.18).
@@ -52,72 +52,14 @@ func wires() []engine.Wire {
 		engine.OpenAICompletions(o),
 		engine.OpenAIChat(chat),
 		{
-			Endpoint: engine.EndpointGenerate, Path: generatePath,
-			Fields:         slices.Sorted(slices.Values(slices.Concat(generateFields, generateSampling))),
+			Endpoint: engine.EndpointGenerate, Path: generate.Path,
+			Fields:         generate.AllFields(),
 			UsageByDefault: true, // every event has meta_info with the counts
 			DoneMarker:     true,
-			Encode:         encodeGenerate,
+			Encode:         generate.Encode,
 			Decode:         decodeGenerate,
 		},
 	}
-}
-
-// encodeGenerate writes a native request. Extra fields go where they belong: a
-// sampling parameter into sampling_params, any other to the top. The endpoint
-// has no model field.
-func encodeGenerate(r engine.GenerateRequest) ([]byte, error) {
-	if len(r.Messages) > 0 {
-		return nil, fmt.Errorf("request to %s: it takes a text or token ids, not messages; use %s", generatePath, engine.EndpointChat)
-	}
-	sampling := map[string]any{}
-	if r.MaxTokens > 0 {
-		sampling["max_new_tokens"] = r.MaxTokens
-	}
-	if r.Temperature != nil {
-		sampling["temperature"] = *r.Temperature
-	}
-	if r.Seed != nil {
-		sampling["sampling_seed"] = *r.Seed
-	}
-	if r.IgnoreEOS {
-		sampling["ignore_eos"] = true
-	}
-	top, err := splitExtra(r.Extra, sampling)
-	if err != nil {
-		return nil, err
-	}
-	var b engine.Body
-	if len(r.PromptTokens) > 0 {
-		b.Set("input_ids", r.PromptTokens)
-	} else {
-		b.Set("text", r.Prompt)
-	}
-	b.Set("sampling_params", sampling)
-	b.Set("stream", r.Stream)
-	for _, key := range top {
-		b.Set(key, r.Extra[key])
-	}
-	return b.Bytes()
-}
-
-// splitExtra moves the sampling parameters among the extra fields into
-// sampling, and returns the names of the others in order.
-func splitExtra(extra, sampling map[string]any) (top []string, err error) {
-	own := []string{"text", "input_ids", "sampling_params"}
-	for _, key := range slices.Sorted(maps.Keys(extra)) {
-		switch {
-		case slices.Contains(generateSampling, key):
-			sampling[key] = extra[key]
-		case slices.Contains(own, key):
-			return nil, fmt.Errorf("request field %q to %s: it is set by the load generator and cannot be given as an extra field", key, generatePath)
-		default:
-			if err := engine.CheckField(key, generatePath, slices.Concat(generateFields, generateSampling)); err != nil {
-				return nil, err
-			}
-			top = append(top, key)
-		}
-	}
-	return top, nil
 }
 
 // decodeGenerate reads one event of a /generate stream, or one whole reply,

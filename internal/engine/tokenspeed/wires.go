@@ -2,8 +2,6 @@ package tokenspeed
 
 import (
 	"errors"
-	"fmt"
-	"maps"
 	"slices"
 
 	"llmdyno/internal/engine"
@@ -30,7 +28,7 @@ var (
 	}
 )
 
-const generatePath = "/generate"
+var generate = engine.GenerateOptions{Path: "/generate", Fields: generateFields, Sampling: generateSampling, Model: true}
 
 // wires: usage comes as one last event when asked for; continuous_usage_stats is
 // accepted, and nothing reads it. A prompt is text: the gateway holds the
@@ -48,71 +46,14 @@ func wires() []engine.Wire {
 		engine.OpenAICompletions(completions),
 		engine.OpenAIChat(chat),
 		{
-			Endpoint: engine.EndpointGenerate, Path: generatePath,
-			Fields:         slices.Compact(slices.Sorted(slices.Values(slices.Concat(generateFields, generateSampling)))),
+			Endpoint: engine.EndpointGenerate, Path: generate.Path,
+			Fields:         generate.AllFields(),
 			UsageByDefault: true, // every event has meta_info with the counts
 			DoneMarker:     true,
-			Encode:         encodeGenerate,
+			Encode:         generate.Encode,
 			Decode:         decodeGenerate,
 		},
 	}
-}
-
-// encodeGenerate writes a native request. Extra fields go where they belong: a
-// sampling parameter into sampling_params, any other to the top.
-func encodeGenerate(r engine.GenerateRequest) ([]byte, error) {
-	if len(r.Messages) > 0 {
-		return nil, fmt.Errorf("request to %s: it takes a text or token ids, not messages; use %s", generatePath, engine.EndpointChat)
-	}
-	sampling := map[string]any{}
-	if r.MaxTokens > 0 {
-		sampling["max_new_tokens"] = r.MaxTokens
-	}
-	if r.Temperature != nil {
-		sampling["temperature"] = *r.Temperature
-	}
-	if r.IgnoreEOS {
-		sampling["ignore_eos"] = true
-	}
-	top, err := splitExtra(r.Extra, sampling)
-	if err != nil {
-		return nil, err
-	}
-	var b engine.Body
-	if r.Model != "" {
-		b.Set("model", r.Model)
-	}
-	if len(r.PromptTokens) > 0 {
-		b.Set("input_ids", r.PromptTokens)
-	} else {
-		b.Set("text", r.Prompt)
-	}
-	b.Set("sampling_params", sampling)
-	b.Set("stream", r.Stream)
-	for _, key := range top {
-		b.Set(key, r.Extra[key])
-	}
-	return b.Bytes()
-}
-
-// splitExtra moves the sampling parameters among the extra fields into
-// sampling, and returns the names of the others in order.
-func splitExtra(extra, sampling map[string]any) (top []string, err error) {
-	own := []string{"text", "input_ids", "sampling_params"}
-	for _, key := range slices.Sorted(maps.Keys(extra)) {
-		switch {
-		case slices.Contains(generateSampling, key):
-			sampling[key] = extra[key]
-		case slices.Contains(own, key):
-			return nil, fmt.Errorf("request field %q to %s: it is set by the load generator and cannot be given as an extra field", key, generatePath)
-		default:
-			if err := engine.CheckField(key, generatePath, slices.Concat(generateFields, generateSampling)); err != nil {
-				return nil, err
-			}
-			top = append(top, key)
-		}
-	}
-	return top, nil
 }
 
 // decodeGenerate reads one event of a /generate stream or one whole reply, which
