@@ -1,6 +1,6 @@
 """The client that most Python benchmarks are: aiohttp, one task a stream,
 json.loads of each event, the time taken after it. Prints what
-internal/load/speed_test.go reads: {"at": {request id: [unix ns, ...]}}."""
+internal/load/speed_linux_test.go reads: {"at": {request id: [unix ns, ...]}}."""
 import asyncio, json, sys, time, resource
 import aiohttp
 
