@@ -296,7 +296,7 @@ func isDigit(b byte) bool { return '0' <= b && b <= '9' }
 
 // textPrefix is the length of the inside of the JSON string that goes on at the
 // start of b, and of the text for which it stands; -1 when only the decoder can
-// tell.
+// tell. That holds for an empty text too, in whose place another member may count.
 func textPrefix(b []byte) (n, text int) {
 	ascii, escapes := true, 0
 	for ; n < len(b) && b[n] != '"'; n++ {
@@ -312,7 +312,7 @@ func textPrefix(b []byte) (n, text int) {
 			escapes++
 		}
 	}
-	if n == len(b) || !ascii && !utf8.Valid(b[:n]) {
+	if n == 0 || n == len(b) || !ascii && !utf8.Valid(b[:n]) {
 		return -1, 0
 	}
 	return n, n - escapes

@@ -46,12 +46,12 @@ func TestShape(t *testing.T) {
 	)
 	for _, shape := range []string{completion, chat, reasoning, tool, late} {
 		s := learn(t, fmt.Sprintf(shape, "a"))
-		for _, text := range []string{"", "b", " token", `\n`, `\"`, `\\`, "日本", "é\\n", `a\\`} {
+		for _, text := range []string{"b", " token", `\n`, `\"`, `\\`, "日本", "é\\n", `a\\`} {
 			if !matchesLikeDecode(t, s, fmt.Appendf(nil, shape, text)) {
 				t.Errorf("%s with %q: no match", shape, text)
 			}
 		}
-		for _, text := range []string{"\"", `\u00e9`, `\`, `\x`, "\n", "\xff", `","finish_reason":"stop`, `"},"x":"`} {
+		for _, text := range []string{"", "\"", `\u00e9`, `\`, `\x`, "\n", "\xff", `","finish_reason":"stop`, `"},"x":"`} {
 			if matchesLikeDecode(t, s, fmt.Appendf(nil, shape, text)) {
 				t.Errorf("%s with %q: matched", shape, text)
 			}
@@ -65,6 +65,18 @@ func TestShape(t *testing.T) {
 		if s := learn(t, other); len(s.holes) != 0 {
 			t.Errorf("%s was learned", other)
 		}
+	}
+}
+
+// Where a member counts only when another one is empty, an empty text is decoded.
+func TestShapeLeavesEmptyTexts(t *testing.T) {
+	const both = `{"choices":[{"delta":{"reasoning_content":"%s","reasoning":"other"}}]}`
+	s := learn(t, fmt.Sprintf(both, "a"))
+	if !matchesLikeDecode(t, s, fmt.Appendf(nil, both, "b")) {
+		t.Error("no match")
+	}
+	if matchesLikeDecode(t, s, fmt.Appendf(nil, both, "")) {
+		t.Error("an empty text matched")
 	}
 }
 
@@ -111,6 +123,7 @@ func TestShapeGivesUp(t *testing.T) {
 
 func FuzzShape(f *testing.F) {
 	f.Add([]byte(`{"id":"a","choices":[{"text":"a"}]}`), []byte(`{"id":"a","choices":[{"text":"b"}]}`), []byte("b"))
+	f.Add([]byte(`{"choices":[{"delta":{"reasoning_content":"a","reasoning":"b"}}]}`), []byte(`{}`), []byte(""))
 	f.Add([]byte(`{"choices":[{"delta":{"content":"a"}}],"id":"a"}`), []byte(`{}`), []byte(`","finish_reason":"x`))
 	f.Add([]byte(`{"text":"a","choices":[{"text":"a","text":"a"}]}`), []byte(`x`), []byte("\xff\\u0041"))
 	f.Add([]byte(`{"choices":[{"text":"a","index":0}],"created":17,"t":0.5,"usage":{"prompt_tokens":3,"completion_tokens":1}}`), []byte(`{}`), []byte("7"))
