@@ -348,7 +348,7 @@ func (a *app) runEnv(ctx context.Context) (run.Env, func(), error) {
 	if err != nil {
 		return run.Env{}, nil, fmt.Errorf("finding this program for the simulator: %w", err)
 	}
-	observe, closeView := a.runView(ctx)
+	observe, closeView := a.runView()
 	host := artifact.ThisHost()
 	name, _ := os.Hostname()
 	return run.Env{

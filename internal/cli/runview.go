@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"context"
 	"fmt"
 	"strings"
 	"sync"
@@ -15,14 +14,14 @@ import (
 
 // runView shows how far a run is: drawn live on a terminal, in plain lines
 // elsewhere, not at all with --quiet. The returned func ends it.
-func (a *app) runView(ctx context.Context) (func(run.Status), func()) {
+func (a *app) runView() (func(run.Status), func()) {
 	if a.quiet {
 		return nil, func() {}
 	}
 	if !a.terminal {
 		return a.plainView(), func() {}
 	}
-	return a.liveView(ctx)
+	return a.liveView()
 }
 
 // plainView writes a line for each thing that happened, and one when a
@@ -50,8 +49,14 @@ func eta(left time.Duration) string {
 
 // liveView draws at the foot of the terminal; finished things scroll up above.
 // It reads no keys: an interrupt arrives as a signal, as everywhere.
-func (a *app) liveView(ctx context.Context) (func(run.Status), func()) {
-	m := runModel{hide: a.redactor.String, colour: !a.noColor, width: a.width, began: time.Now()}
+func (a *app) liveView() (func(run.Status), func()) {
+	p, end := a.draw(runModel{pen: a.pen(), began: time.Now()})
+	return func(s run.Status) { p(s) }, end
+}
+
+// draw runs a model at the foot of the terminal. It returns what tells it
+// something, and what ends it.
+func (a *app) draw(m tea.Model) (tell func(tea.Msg), end func()) {
 	p := tea.NewProgram(m, tea.WithInput(nil), tea.WithOutput(a.rawErr), tea.WithoutSignalHandler(), tea.WithEnvironment(a.environ))
 	ended := make(chan struct{})
 	go func() {
@@ -60,14 +65,14 @@ func (a *app) liveView(ctx context.Context) (func(run.Status), func()) {
 		_, _ = p.Run()
 	}()
 	var once sync.Once
-	observe := func(s run.Status) {
+	tell = func(msg tea.Msg) {
 		select {
 		case <-ended:
 		default:
-			p.Send(s)
+			p.Send(msg)
 		}
 	}
-	return observe, func() {
+	return tell, func() {
 		once.Do(func() {
 			p.Quit()
 			<-ended
@@ -75,12 +80,19 @@ func (a *app) liveView(ctx context.Context) (func(run.Status), func()) {
 	}
 }
 
-// runModel is the state of the live view.
-type runModel struct {
+// pen writes the lines of a live view.
+type pen struct {
 	hide   func(string) string
-	status run.Status
 	colour bool
 	width  int
+}
+
+func (a *app) pen() pen { return pen{hide: a.redactor.String, colour: !a.noColor, width: a.width} }
+
+// runModel is the state of the live view.
+type runModel struct {
+	pen
+	status run.Status
 	began  time.Time
 	beat   int
 }
@@ -119,7 +131,7 @@ func (m runModel) View() tea.View {
 func (m runModel) text() string {
 	s := m.status
 	var lines []string
-	lines = append(lines, m.style(fmt.Sprintf("%s %d of %d rows, %s%s", m.bar(), s.Done, s.Total, time.Since(m.began).Round(time.Second), eta(s.Left)), "6"))
+	lines = append(lines, m.style(fmt.Sprintf("%s %d of %d rows, %s%s", bar(s.Done, s.Total), s.Done, s.Total, time.Since(m.began).Round(time.Second), eta(s.Left)), "6"))
 	what := strings.TrimSpace(strings.Join([]string{s.Candidate, s.Scenario, s.Load}, "  "))
 	if what != "" {
 		lines = append(lines, m.clip("  "+what))
@@ -135,33 +147,34 @@ func (m runModel) text() string {
 
 const barWidth = 20
 
-func (m runModel) bar() string {
+// bar is a bar of progress.
+func bar(done, total int) string {
 	full := 0
-	if m.status.Total > 0 {
-		full = barWidth * m.status.Done / m.status.Total
+	if total > 0 {
+		full = barWidth * min(done, total) / total
 	}
 	return "[" + strings.Repeat("=", full) + strings.Repeat(" ", barWidth-full) + "]"
 }
 
 // clip hides secrets and cuts at the width of the terminal.
-func (m runModel) clip(s string) string {
-	s = m.hide(s)
-	if m.width <= 0 {
+func (p pen) clip(s string) string {
+	s = p.hide(s)
+	if p.width <= 0 {
 		return s
 	}
-	return lipgloss.NewStyle().MaxWidth(m.width).Inline(true).Render(s)
+	return lipgloss.NewStyle().MaxWidth(p.width).Inline(true).Render(s)
 }
 
 // wrap breaks a line that is worth reading whole.
-func (m runModel) wrap(s string) string {
-	if m.width <= 0 {
+func (p pen) wrap(s string) string {
+	if p.width <= 0 {
 		return s
 	}
-	return lipgloss.Wrap(s, m.width, " ")
+	return lipgloss.Wrap(s, p.width, " ")
 }
 
-func (m runModel) style(s, colour string) string {
-	if !m.colour {
+func (p pen) style(s, colour string) string {
+	if !p.colour {
 		return s
 	}
 	return lipgloss.NewStyle().Foreground(lipgloss.Color(colour)).Render(s)

@@ -22,7 +22,7 @@ func status() run.Status {
 func TestLiveView(t *testing.T) {
 	hide := func(s string) string { return strings.ReplaceAll(s, "tiny-00", "[hidden]") }
 	for _, width := range []int{20, 80, 200} {
-		m, _ := runModel{hide: hide, width: width, colour: true}.Update(status())
+		m, _ := runModel{pen: pen{hide: hide, width: width, colour: true}}.Update(status())
 		text := m.(runModel).View().Content
 		for _, line := range strings.Split(text, "\n")[1:] {
 			if n := ansi.StringWidth(line); n > width {
@@ -38,7 +38,7 @@ func TestLiveView(t *testing.T) {
 	}
 	over := status()
 	over.Over = true
-	m, _ := runModel{hide: hide}.Update(over)
+	m, _ := runModel{pen: pen{hide: hide}}.Update(over)
 	if text := m.(runModel).View().Content; text != "" {
 		t.Errorf("after the end: %q", text)
 	}
@@ -50,7 +50,7 @@ func TestLiveView(t *testing.T) {
 func TestPlainView(t *testing.T) {
 	var out bytes.Buffer
 	a := &app{stderr: &out, stdout: &out}
-	observe, end := a.runView(t.Context())
+	observe, end := a.runView()
 	s := status()
 	observe(s)
 	observe(s)
@@ -62,7 +62,7 @@ func TestPlainView(t *testing.T) {
 		t.Errorf("%q\nexpected %q", out.String(), want)
 	}
 	a.quiet = true
-	if observe, _ := a.runView(t.Context()); observe != nil {
+	if observe, _ := a.runView(); observe != nil {
 		t.Error("--quiet still observes")
 	}
 }
