@@ -189,6 +189,31 @@ func (c *Client) Call(ctx context.Context, name engine.EndpointName, query url.V
 	return r, err
 }
 
+// CountTokens asks the server how many tokens a text has, special tokens left
+// aside. The error says that the engine has no such endpoint, or what failed.
+func (c *Client) CountTokens(ctx context.Context, model, text string) (int, error) {
+	if c.engine == nil || c.engine.Tokenize == nil {
+		_, err := c.endpoint(engine.EndpointTokenize)
+		if err == nil {
+			err = fmt.Errorf("endpoint %s: nothing is known of its replies", engine.EndpointTokenize)
+		}
+		return 0, err
+	}
+	body, err := c.engine.Tokenize.Encode(model, text)
+	if err != nil {
+		return 0, fmt.Errorf("endpoint %s: %w", engine.EndpointTokenize, err)
+	}
+	r, err := c.Call(ctx, engine.EndpointTokenize, nil, body)
+	if err != nil {
+		return 0, err
+	}
+	n, err := c.engine.Tokenize.Count(r.Body)
+	if err != nil {
+		return 0, &Error{sample.ClassMalformed, c.oneLine("POST %s: %v", r.Path, err), err}
+	}
+	return n, nil
+}
+
 // at is the client of the port on which an endpoint stands. A path before every
 // endpoint belongs to the server's own port.
 func (c *Client) at(e engine.Endpoint) *Client {

@@ -30,6 +30,7 @@ type Engine struct {
 	Logs      []LogPattern
 	Endpoints []Endpoint
 	Wires     []Wire
+	Tokenize  *Tokenize
 	Metrics   []Metric
 
 	// Constraints are the rules between flags, model and hardware that make a

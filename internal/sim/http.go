@@ -160,7 +160,15 @@ func (e *Engine) tokenize(w http.ResponseWriter, q *http.Request, r *SurfaceRout
 		return
 	}
 	var ids []int
-	for _, name := range []string{"prompt", "content", "text"} {
+	names := []string{"prompt", "content", "text"}
+	if f := r.TextField; f != "" {
+		names = []string{f}
+		if _, given := body[f]; !given {
+			e.fail(w, q, "bad_request", http.StatusBadRequest, func(d *Data) { d.Message, d.Field = "Field required", f })
+			return
+		}
+	}
+	for _, name := range names {
 		var text string
 		if json.Unmarshal(body[name], &text) == nil && text != "" {
 			for _, f := range strings.Fields(text) {

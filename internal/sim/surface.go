@@ -134,7 +134,10 @@ type SurfaceRoute struct {
 	// Refused answers a flush while requests run, a second start of the
 	// profiler, a stop of none; nil = as if it had worked.
 	Refused *SurfaceReply `json:"refused,omitempty"`
-	Needs   string        `json:"needs,omitempty"` // knob that must be "true", else the route is not found
+	// TextField is the member of a tokenize request that holds the text; "" = any of
+	// prompt, content and text.
+	TextField string `json:"text_field,omitempty"`
+	Needs     string `json:"needs,omitempty"` // knob that must be "true", else the route is not found
 }
 
 // SurfaceWire is the format of a generating endpoint.

@@ -118,9 +118,38 @@ func (u *suite) callBody(ep engine.Endpoint) []byte {
 		}
 	}
 	if ep.Name == engine.EndpointTokenize {
-		return fmt.Appendf(nil, `{"model":%q,"prompt":"one two three","content":"one two three"}`, model)
+		if u.e.Tokenize == nil {
+			return []byte("{}") // see tokenize
+		}
+		body, err := u.e.Tokenize.Encode(model, "one two three")
+		if err == nil {
+			return body
+		}
 	}
 	return []byte("{}")
+}
+
+// tokenize: an engine that has the endpoint says how to ask it, and the server
+// counts every text so.
+func (u *suite) tokenize(t *testing.T) {
+	if _, has := u.e.Endpoint(engine.EndpointTokenize); has != (u.e.Tokenize != nil) {
+		t.Fatalf("endpoint %s is in the table: %v; the engine says how to ask it: %v", engine.EndpointTokenize, has, u.e.Tokenize != nil)
+	}
+	if u.e.Tokenize == nil {
+		return
+	}
+	if u.e.Tokenize.Source == (engine.Source{}) {
+		t.Error("Tokenize has no source")
+	}
+	u.serve(t, setup{argv: u.argv(nil)}, func(s *server) {
+		for text, want := range map[string]int{
+			"": 0, "one": 1, "one two\nthree": 3, "\"quoted\" \u00e4\u4e16 \\": 3, strings.Repeat("word ", 5000): 5000,
+		} {
+			if n, err := s.c.CountTokens(s.ctx, model, text); err != nil || n != want {
+				s.t.Errorf("tokenize: %.40q has %d tokens: %v; want %d", text, n, err, want)
+			}
+		}
+	})
 }
 
 // needs: an endpoint that is not there by default says in the table what it

@@ -44,6 +44,10 @@ var mutations = []struct {
 	{"finish reason not read", vllm.New, onDecode(func(d *engine.Delta) { d.Finish = "" }), "streams", "finish"},
 	{"text thought cumulative", vllm.New, onDecode(func(d *engine.Delta) { d.Cumulative = true }), "streams", "content events"},
 	{"usage not read", vllm.New, onDecode(func(d *engine.Delta) { d.Usage, d.Tokens = nil, -1 }), "whole_replies", "output tokens"},
+	{"text in a field that the engine does not read", vllm.New, func(e *engine.Engine) {
+		e.Tokenize.Encode = func(model, text string) ([]byte, error) { return []byte(`{"content":"one"}`), nil }
+	}, "tokenize", "tokens"},
+	{"endpoint that counts without a way to ask", vllm.New, func(e *engine.Engine) { e.Tokenize = nil }, "tokenize", "how to ask"},
 	{"ready line not known", vllm.New, withoutLog(engine.LogReady), "log_of_a_start", "ready"},
 	{"refused flag not known", vllm.New, withoutLog(engine.LogBadFlag), "unknown_flag", "unrecognized arguments"},
 	{"taken port not known", vllm.New, withoutLog(engine.LogPortInUse), "log_of_a_failed_start", "port_in_use"},

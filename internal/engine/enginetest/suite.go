@@ -38,6 +38,7 @@ var checks = []struct {
 	{"not ready with a dead scheduler", (*suite).deadScheduler},
 	{"endpoints", (*suite).endpoints},
 	{"bodies", (*suite).bodies},
+	{"tokenize", (*suite).tokenize},
 	{"needs", (*suite).needs},
 	{"auth", (*suite).auth},
 	{"fields", (*suite).fields},

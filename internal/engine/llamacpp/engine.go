@@ -48,6 +48,7 @@ func New() *engine.Engine {
 		Logs:        logs(),
 		Endpoints:   endpoints(),
 		Wires:       wires(),
+		Tokenize:    tokenize(),
 		Metrics:     metrics(),
 		Constraints: constraints(),
 		Surface:     surface(),
@@ -77,6 +78,19 @@ func endpoints() []engine.Endpoint {
 		{Name: engine.EndpointTokenize, Method: "POST", Path: "/tokenize", ReadOnly: true, Auth: true, Source: fromRun},
 		{Name: engine.EndpointCompletions, Method: "POST", Path: "/v1/completions", Auth: true, Cost: "generates; the connection is closed after each streamed reply although the header says keep-alive", Source: fromRun},
 		{Name: engine.EndpointChat, Method: "POST", Path: "/v1/chat/completions", Auth: true, Cost: "generates; the connection is closed after each streamed reply although the header says keep-alive", Source: fromRun},
+	}
+}
+
+// tokenize: special tokens are put before a text only on demand.
+func tokenize() *engine.Tokenize {
+	return &engine.Tokenize{
+		Encode: func(_, text string) ([]byte, error) {
+			var b engine.Body
+			b.Set("content", text)
+			return b.Bytes()
+		},
+		Count:  engine.CountTokens,
+		Source: fromRun,
 	}
 }
 

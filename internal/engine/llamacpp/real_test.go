@@ -330,7 +330,12 @@ func TestRealServer(t *testing.T) {
 		case engine.EndpointCompletions, engine.EndpointChat:
 			continue // above
 		case engine.EndpointTokenize:
-			body = []byte(`{"content":"ba be"}`)
+			body, _ = e.Tokenize.Encode("", "ba be")
+			if _, data, err := r.do(ep.Method, ep.Path, body); err == nil {
+				if n, err := e.Tokenize.Count(data); err != nil || n < 1 {
+					t.Errorf("%s: %d tokens, %v: %s", ep.Path, n, err, data)
+				}
+			}
 		}
 		if status, data, err := r.do(ep.Method, ep.Path, body); err != nil || status != 200 {
 			t.Errorf("%s %s: %d %s %v", ep.Method, ep.Path, status, data, err)

@@ -35,6 +35,21 @@ func endpoints() []engine.Endpoint {
 	return rows
 }
 
+// tokenize: /tokenize puts special tokens before a text unless told not to.
+func tokenize() *engine.Tokenize {
+	return &engine.Tokenize{
+		Encode: func(model, text string) ([]byte, error) {
+			var b engine.Body
+			b.Set("model", model)
+			b.Set("prompt", text)
+			b.Set("add_special_tokens", false)
+			return b.Bytes()
+		},
+		Count:  engine.CountTokens,
+		Source: read("python/sglang/srt/entrypoints/openai/serving_tokenize.py"),
+	}
+}
+
 // metrics maps the series of /metrics. Scheduler series carry one label set a
 // data-parallel rank; only attention-TP rank 0 reports, so a sum over series is
 // a sum over dp_rank.

@@ -35,6 +35,21 @@ func endpoints() []engine.Endpoint {
 	return rows
 }
 
+// tokenize: no server was asked; where it answers otherwise the count is an error
+// and its user goes without.
+func tokenize() *engine.Tokenize {
+	return &engine.Tokenize{
+		Encode: func(model, text string) ([]byte, error) {
+			var b engine.Body
+			b.Set("model", model)
+			b.Set("prompt", text)
+			return b.Bytes()
+		},
+		Count:  engine.CountTokens,
+		Source: gateway,
+	}
+}
+
 // metrics maps the series of the gateway's exporter. The engine's own series
 // (tokenspeed:*) are not among them: on the first node nothing exposes them.
 // The share of the KV cache in use is left out, because smg_engine_token_usage

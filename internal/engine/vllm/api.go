@@ -38,6 +38,21 @@ func endpoints() []engine.Endpoint {
 	}
 }
 
+// tokenize: /tokenize puts special tokens before a text unless told not to.
+func tokenize() *engine.Tokenize {
+	return &engine.Tokenize{
+		Encode: func(model, text string) ([]byte, error) {
+			var b engine.Body
+			b.Set("model", model)
+			b.Set("prompt", text)
+			b.Set("add_special_tokens", false)
+			return b.Bytes()
+		},
+		Count:  engine.CountTokens,
+		Source: read("vllm/benchmarks/serve.py @ 009e6d4a"),
+	}
+}
+
 // metrics: one series an engine of a data-parallel group. The usage of the KV
 // cache is a ratio in spite of its name. Where both names of a quantity stand,
 // the first that a page has counts.

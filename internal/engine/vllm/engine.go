@@ -75,6 +75,7 @@ func New() *engine.Engine {
 		Logs:        logs(),
 		Endpoints:   endpoints(),
 		Wires:       wires(),
+		Tokenize:    tokenize(),
 		Metrics:     metrics(),
 		Constraints: constraints(),
 		Surface:     surface(),
