@@ -52,7 +52,7 @@ func BenchmarkEvent(b *testing.B) {
 			st.begin()
 			b.ReportAllocs()
 			for b.Loop() {
-				st.event(false)
+				st.event(1, false)
 				if len(st.events) > 1000 {
 					st.events = st.events[:0]
 				}

@@ -52,6 +52,8 @@ type Data struct {
 	Created       int64
 	Text          string // new text
 	SoFar         string // all text; with cumulative wires what the event carries
+	Thinking      bool   // Text is reasoning; of chats whose engine parses it
+	Thoughts      string // all reasoning of a whole reply; SoFar is then the rest
 	InputTokens   int
 	OutputTokens  int
 	Finish        string // "", stop, length, abort

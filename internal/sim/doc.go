@@ -23,6 +23,7 @@
 //	attention_backend prefill_attention decode_attention moe_backend flash_attention
 //	dtype quantization                       bytes and flops of the weights
 //	speculative spec_tokens                  tokens of a decode step
+//	reasoning                                parser of reasoning: half of a chat's answer is thought
 //	threads threads_batch cont_batching      CPUs and batching of a CPU engine
 //	max_queued                               requests waiting before they are refused
 //	profile_dir                              folder of traces where a request names none
@@ -38,5 +39,6 @@
 //
 // Tokens: a text counts one token a word (words split by white space), a chat
 // the words of its messages and four a message, a prompt of token ids its ids.
-// Generated text is one word a token, one event a token.
+// Generated text is one word a token, one event a token; with speculation one
+// event a step, with the tokens that were accepted in it.
 package sim

@@ -243,7 +243,7 @@ func (e *Engine) generate(w http.ResponseWriter, q *http.Request, r *SurfaceRout
 	if !ok {
 		return
 	}
-	s := &stream{e: e, w: w, q: q, wire: wire, g: g, received: received, id: q.Header.Get("X-Request-Id")}
+	s := &stream{e: e, w: w, q: q, wire: wire, chat: r.Kind == "chat", g: g, received: received, id: q.Header.Get("X-Request-Id")}
 	s.key = hashText(s.id) ^ g.key ^ e.o.Seed
 	if e.spoil(s) {
 		return

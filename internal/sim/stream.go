@@ -20,18 +20,21 @@ type stream struct {
 	wire     SurfaceWire
 	g        *generation
 	r        *request
+	chat     bool
 	id       string // X-Request-Id
 	key      uint64
 	received time.Time
 	news     chan struct{}
 
 	mu      sync.Mutex
-	arrived int // tokens from the scheduler
+	arrived int   // tokens from the scheduler
+	steps   []int // of these, those of each step that is still to be written; with speculation only
 	done    bool
 	first   time.Time // first token, by the scheduler
 
 	data   Data
 	out    int // tokens written
+	think  int // tokens of reasoning that come before the text that a user sees
 	soFar  strings.Builder
 	frame  [2]string
 	delta  *text
@@ -48,6 +51,9 @@ func (s *stream) sink(n int, at time.Time, done bool) {
 		s.first = at
 	}
 	s.arrived += n
+	if s.e.d.specTokens > 0 && n > 0 {
+		s.steps = append(s.steps, n)
+	}
 	s.done = done
 	s.mu.Unlock()
 	select {
@@ -66,6 +72,19 @@ func (s *stream) take() (arrived int, done, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.arrived, s.done, true
+}
+
+// step is the number of tokens of the next event: those of a step of the model,
+// which are several where drafted ones were right, and one otherwise.
+func (s *stream) step() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.steps) == 0 {
+		return 1
+	}
+	n := s.steps[0]
+	s.steps = s.steps[1:]
+	return n
 }
 
 // answer writes the reply until its end or that of the connection.
@@ -103,6 +122,21 @@ func (s *stream) prepare() {
 		s.data.InputTokens = s.g.input + s.g.input/3 + 1
 	}
 	s.frame[0], s.frame[1], _ = strings.Cut(s.wire.Frame, "{event}")
+	if s.chat && s.e.reasons() {
+		s.think = s.r.output / 2
+	}
+	s.data.Thinking = s.think > 0
+}
+
+// reasons says that the argv names a parser of reasoning, without which a model's
+// thoughts are text like any other. "auto" leaves it to the model, and the
+// simulated one does not think.
+func (e *Engine) reasons() bool {
+	switch e.inv.text("reasoning") {
+	case "", "auto", "off", "none", "false":
+		return false
+	}
+	return true
 }
 
 // replyID is 32 hexadecimal digits that depend on the request alone.
@@ -160,9 +194,15 @@ func (s *stream) answerWhole() {
 			return
 		}
 		s.learn()
+		var thoughts strings.Builder
 		for s.out < arrived {
-			s.soFar.WriteString(s.nextWord())
+			b := &s.soFar
+			if s.out < s.think {
+				b = &thoughts
+			}
+			b.WriteString(s.nextWord())
 		}
+		s.data.Thoughts = thoughts.String()
 		break
 	}
 	now := time.Now()
@@ -202,15 +242,17 @@ func (s *stream) answerStream() {
 			s.begin()
 		}
 		for s.out < arrived && !s.broken {
-			switch s.out + 1 {
-			case cut:
+			n := s.step()
+			within := func(token int) bool { return s.out < token && token <= s.out+n }
+			switch {
+			case within(cut):
 				s.reset()
 				return
-			case garble:
+			case within(garble):
 				s.send(s.frame[0] + `{"id":"` + s.data.ID + `","choices":[{"index":0,"te` + s.frame[1])
 				garble = 0
 			}
-			s.event(done && s.out+1 == arrived)
+			s.event(n, done && s.out+n == arrived)
 		}
 		if s.broken {
 			return
@@ -257,9 +299,16 @@ func (s *stream) eventUsage() bool {
 	return s.wire.UsageWhen == "each_event_when_asked" && s.g.perEvent
 }
 
-// event sends one token.
-func (s *stream) event(last bool) {
+// event sends n tokens. One that begins with reasoning is all reasoning.
+func (s *stream) event(n int, last bool) {
+	if thinking := s.out < s.think; thinking != s.data.Thinking {
+		s.data.Thinking = thinking
+		s.findParts()
+	}
 	t := s.nextWord()
+	for range n - 1 {
+		t += s.nextWord()
+	}
 	now := time.Now()
 	s.progress(now, last && s.wire.FinishInLastDelta)
 	s.data.Text = t
@@ -312,6 +361,7 @@ const (
 // it is nine tenths of an event's cost. Generated words are plain letters, so
 // that they stand in JSON as they are.
 func (s *stream) findParts() {
+	s.parts = nil
 	if s.wire.Cumulative || s.delta == nil || s.delta.tmpl == nil || s.e.o.Faults.noUsage {
 		return
 	}

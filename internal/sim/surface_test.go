@@ -152,7 +152,7 @@ func TestPartsMakeTheTemplatesEvents(t *testing.T) {
 					t.Errorf("%s %s: the template runs for every token", id, kind)
 				}
 				for range 3 {
-					st.event(false)
+					st.event(1, false)
 					want := st.frame[0] + string(e.surface.fill(wire.Delta, &st.data)) + st.frame[1]
 					if w.last != want {
 						t.Errorf("%s %s: wrote %q, the template makes %q", id, kind, w.last, want)

@@ -328,6 +328,106 @@ func (u *suite) streams(t *testing.T) {
 	})
 }
 
+// several: with speculative decoding an event brings several tokens; the record
+// holds fewer events than tokens, and counts that add up.
+func (u *suite) several(t *testing.T) {
+	on := u.speculate()
+	if on == nil {
+		return // its counts are held by the streams above
+	}
+	u.serve(t, setup{argv: u.argv(nil, on...)}, func(s *server) {
+		for i, w := range u.e.Wires {
+			body, err := w.Encode(u.request(true))
+			if err != nil {
+				s.t.Fatalf("wire %s: %v", w.Endpoint, err)
+			}
+			rec := u.post(s, i, body)
+			u.full(s.t, w, rec)
+			if n := len(rec.Events); n < 2 || n >= streamed {
+				s.t.Errorf("wire %s: %d content events for %d tokens with speculative decoding, want fewer", w.Endpoint, n, streamed)
+			}
+			if last := lastCount(rec.Events); last != 0 && last != streamed {
+				s.t.Errorf("wire %s: the last event that counts tells %d tokens, want %d", w.Endpoint, last, streamed)
+			}
+			instants := map[int64]bool{}
+			for _, e := range rec.Events {
+				instants[e.At] = true
+			}
+			if len(instants) != len(rec.Events) {
+				s.t.Errorf("wire %s: %d content events at %d instants: one event a step is wanted", w.Endpoint, len(rec.Events), len(instants))
+			}
+		}
+	})
+}
+
+// reasoning: where the server parses reasoning, the thoughts of a chat are told
+// apart from the text that a user sees, in a stream and in a whole reply; where
+// it does not, all is text that a user sees.
+func (u *suite) reasoning(t *testing.T) {
+	at := slices.IndexFunc(u.e.Wires, func(w engine.Wire) bool { return w.Endpoint == engine.EndpointChat })
+	if at < 0 {
+		t.Skip("the engine has no chat")
+	}
+	w := u.e.Wires[at]
+	send := func(s *server, stream bool) sample.Record {
+		body, err := w.Encode(u.request(stream))
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		rec := sample.New(0, 0)
+		rec.KeepText = 1 << 10
+		s.c.Stream(s.ctx, w, body, "request-0", clock(time.Now()), &rec)
+		u.full(s.t, w, rec)
+		return rec
+	}
+	u.serve(t, setup{argv: u.argv(nil)}, func(s *server) {
+		if rec := send(s, true); rec.FirstReasoning != sample.Never || rec.FirstVisible != rec.FirstText {
+			s.t.Errorf("without a parser: first reasoning at %d ns, first visible text at %d, first text at %d", rec.FirstReasoning, rec.FirstVisible, rec.FirstText)
+		}
+	})
+	on := u.parseReasoning()
+	if on == nil {
+		t.Fatal("no option switches the parsing of reasoning on")
+	}
+	u.serve(t, setup{argv: u.argv(nil, on...)}, func(s *server) {
+		rec := send(s, true)
+		if rec.FirstReasoning != rec.FirstText || rec.FirstVisible <= rec.FirstReasoning || rec.FirstVisible > rec.LastText || rec.FirstTool != sample.Never {
+			s.t.Errorf("%v: first reasoning at %d ns, first visible text at %d, first tool call at %d, text from %d to %d", on, rec.FirstReasoning, rec.FirstVisible, rec.FirstTool, rec.FirstText, rec.LastText)
+		}
+		if at := slices.IndexFunc(rec.Events, func(e sample.Event) bool { return e.At == rec.FirstVisible }); at != streamed/2 {
+			s.t.Errorf("%v: visible text begins with event %d, want %d", on, at, streamed/2)
+		}
+		body, err := w.Encode(u.request(false))
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		r, err := s.c.Call(s.ctx, w.Endpoint, nil, body)
+		var d engine.Delta
+		if err != nil || w.Decode(r.Body, &d) != nil {
+			s.t.Fatalf("%v: %v: %.200s", on, err, r.Body)
+		}
+		if n, m := len(strings.Fields(d.Reasoning)), len(strings.Fields(d.Text)); n != streamed/2 || m != streamed-streamed/2 {
+			s.t.Errorf("%v: a whole reply with %d words of reasoning and %d visible, want %d and %d", on, n, m, streamed/2, streamed-streamed/2)
+		}
+	})
+}
+
+// parseReasoning are the words that make the server tell reasoning apart; nil
+// when no option does.
+func (u *suite) parseReasoning() []string {
+	for _, o := range u.s.Options {
+		if o.Knob != "reasoning" {
+			continue
+		}
+		word := "deepseek_r1"
+		if i := slices.IndexFunc(o.Choices, func(c string) bool { return c != "auto" }); i >= 0 {
+			word = o.Choices[i]
+		}
+		return []string{o.Names[len(o.Names)-1], word}
+	}
+	return nil
+}
+
 func lastCount(events []sample.Event) int32 {
 	for _, e := range slices.Backward(events) {
 		if e.Tokens != 0 {

@@ -48,6 +48,12 @@ var mutations = []struct {
 		e.Tokenize.Encode = func(model, text string) ([]byte, error) { return []byte(`{"content":"one"}`), nil }
 	}, "tokenize", "tokens"},
 	{"endpoint that counts without a way to ask", vllm.New, func(e *engine.Engine) { e.Tokenize = nil }, "tokenize", "how to ask"},
+	{"reasoning taken for the answer", vllm.New, onChat(func(d *engine.Delta) { d.Text, d.Reasoning = d.Text+d.Reasoning, "" }), "reasoning", "first reasoning"},
+	{"usage of events taken for one token each", vllm.New, onDecode(func(d *engine.Delta) {
+		if d.HasChoices && d.Tokens > 0 {
+			d.Tokens = 1
+		}
+	}), "several_tokens_an_event", "the last event that counts"},
 	{"ready line not known", vllm.New, withoutLog(engine.LogReady), "log_of_a_start", "ready"},
 	{"refused flag not known", vllm.New, withoutLog(engine.LogBadFlag), "unknown_flag", "unrecognized arguments"},
 	{"taken port not known", vllm.New, withoutLog(engine.LogPortInUse), "log_of_a_failed_start", "port_in_use"},
@@ -76,10 +82,14 @@ func onMetric(q engine.Quantity, change func(*engine.Metric)) func(*engine.Engin
 	}
 }
 
-func onDecode(change func(*engine.Delta)) func(*engine.Engine) {
+func onDecode(change func(*engine.Delta)) func(*engine.Engine) { return onWire(0, change) }
+func onChat(change func(*engine.Delta)) func(*engine.Engine)   { return onWire(1, change) }
+
+func onWire(wire int, change func(*engine.Delta)) func(*engine.Engine) {
 	return func(e *engine.Engine) {
-		decode := e.Wires[0].Decode
-		e.Wires[0].Decode = func(data []byte, d *engine.Delta) error {
+		decode := e.Wires[wire].Decode
+		e.Wires[wire].Alike = false
+		e.Wires[wire].Decode = func(data []byte, d *engine.Delta) error {
 			err := decode(data, d)
 			change(d)
 			return err

@@ -43,6 +43,8 @@ var checks = []struct {
 	{"auth", (*suite).auth},
 	{"fields", (*suite).fields},
 	{"streams", (*suite).streams},
+	{"several tokens an event", (*suite).several},
+	{"reasoning", (*suite).reasoning},
 	{"whole replies", (*suite).wholeReplies},
 	{"errors", (*suite).serverErrors},
 	{"metrics", (*suite).metrics},
