@@ -31,7 +31,7 @@ var mayImport = map[string][]string{
 	"internal/sota/result": {"internal/bench/result", "internal/incident/signal", "internal/profile/attrib", "internal/profile/fusion", "internal/load/metric"},
 
 	"internal/bench/run":    {"internal/bench/*", "internal/launch", "internal/load/*", "internal/load", "internal/client", "internal/artifact", "internal/engine"},
-	"internal/bench/search": {"internal/bench/config", "internal/bench/result", "internal/engine"},
+	"internal/bench/search": {"internal/bench/config", "internal/bench/result", "internal/engine", "internal/load/stat"},
 	"internal/bench/result": {"internal/load/metric", "internal/load/stat", "internal/engine"},
 	"internal/bench/config": {"internal/load/workload", "internal/engine", "cookbook"},
 	// Samples and metrics: what differs between two tools is computed anew from them.

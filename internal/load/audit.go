@@ -33,7 +33,7 @@ const (
 func (r *runner) audit(used usage) Audit {
 	a := Audit{
 		Schema: AuditSchema, SchemaVersion: AuditSchemaVersion, LoadModel: "closed",
-		Planned: len(r.records), OwnLagLimitMs: ownLagDefaultMs, FileLimit: r.limit,
+		Planned: len(r.records), EndedEarly: r.enough, OwnLagLimitMs: ownLagDefaultMs, FileLimit: r.limit,
 		SchedLatency: histogramSpread(used.sched), GCPause: histogramSpread(used.gc),
 		CPUSeconds: used.cpu.Seconds(), CPUs: runtime.GOMAXPROCS(0),
 	}
@@ -210,7 +210,7 @@ func (a *Audit) warn() {
 	warn := func(code, format string, args ...any) {
 		a.Warnings = append(a.Warnings, Warning{code, fmt.Sprintf(format, args...)})
 	}
-	if a.Dropped > 0 {
+	if a.Dropped > 0 && !a.EndedEarly {
 		warn("arrivals-dropped", "%d of %d arrivals were never sent: the planned load was not delivered", a.Dropped, a.Planned)
 	}
 	if a.OfferedRPS != nil && a.AchievedRPS != nil && *a.AchievedRPS < minDelivered**a.OfferedRPS {
@@ -253,7 +253,7 @@ func (a *Audit) judge(records []sample.Record) {
 	switch {
 	case limits > 0:
 		a.Invalid = fmt.Sprintf("%d requests found no free file or port on the client's machine: raise the limit of open files (ulimit -n) or widen the range of local ports", limits)
-	case a.LoadModel == "open" && a.SlotWait == nil && float64(a.Dropped) > maxUndelivered*float64(a.Planned):
+	case !a.EndedEarly && a.LoadModel == "open" && a.SlotWait == nil && float64(a.Dropped) > maxUndelivered*float64(a.Planned):
 		a.Invalid = fmt.Sprintf("%d of %d arrivals were never sent, so the planned load was not delivered: allow the trial more time, or plan fewer requests", a.Dropped, a.Planned)
 	case a.OwnLag != nil && a.OwnLag.P99 > a.OwnLagLimitMs:
 		a.Invalid = fmt.Sprintf("the client sent requests late by %.3g ms (p99) on its own account, more than the %.3g ms allowed (5 %% of the tightest limit, 1 ms without one): give it free CPUs or a lower rate", a.OwnLag.P99, a.OwnLagLimitMs)

@@ -95,6 +95,9 @@ type Audit struct {
 	Planned int `json:"planned"`
 	Sent    int `json:"sent"`
 	Dropped int `json:"dropped"` // arrivals that were never sent
+	// EndedEarly: the caller ended the trial, which had shown enough; the arrivals
+	// that were left are among the dropped ones.
+	EndedEarly bool `json:"ended_early,omitempty"`
 	Late    int `json:"late"`    // requests that the client itself sent more than 1 ms late
 
 	// RequestedRPS is the rate that was set. OfferedRPS is that of the arrivals

@@ -22,6 +22,10 @@ const (
 // errTrialOver is why requests in flight end when the time of a trial is up.
 var errTrialOver = errors.New("the time of the trial was over")
 
+// ErrEnough is the cause with which a caller ends the context of a trial that has
+// shown enough: the arrivals that are left are then no failure of the client.
+var ErrEnough = errors.New("the trial has shown enough")
+
 // Run puts the load of a trial on the server and returns when every request has
 // ended. An error means that the trial could not start or that ctx ended; in the
 // second case the outcome is filled all the same, with the requests cut off as
@@ -61,6 +65,7 @@ type runner struct {
 	own      []int64 // own lag of each request, ns; -1 = not sent
 	waits    []int64 // wait for a slot, ns; -1 = none
 	limit    uint64  // open files
+	enough   bool    // the caller ended it, see ErrEnough
 	clock    clock
 	slots    chan int64 // free slots, each with the instant when it became free; nil = no cap
 
@@ -210,6 +215,7 @@ func (r *runner) run(ctx context.Context) (Outcome, error) {
 	used := takeUsage().since(before)
 	stop()
 	out := Outcome{Started: started, Duration: r.duration(), Records: r.records}
+	r.enough = errors.Is(context.Cause(ctx), ErrEnough)
 	out.Client = r.audit(used)
 	return out, nil
 }

@@ -55,6 +55,7 @@ type generation struct {
 	exact    bool    // distinct was counted, not estimated
 	merged   []mergedPair
 	cut      bool // the limit left something out
+	pruned   pruned
 }
 
 // mergedPair is a combination that was dropped as equal to an earlier one
@@ -103,14 +104,22 @@ func (f *File) generate(e *engine.Engine, s EngineSection) generation {
 
 func (f *File) generateOurs(e *engine.Engine, s EngineSection) generation {
 	g := generation{}
-	seen := map[string]int{}
+	seen, alike := map[string]int{}, map[string]bool{}
+	limit := f.Search.Limit
+	if f.pools() {
+		limit = maxPool
+	}
 	add := func(flags Flags) {
 		key := strings.Join(f.argv(e, s, flags), "\x00")
 		if _, dup := seen[key]; dup {
 			return
 		}
 		seen[key] = len(seen)
-		if len(g.listed) < f.Search.Limit {
+		if f.pools() && len(seen) > 1 && f.prune(&g, e, s, flags, alike) {
+			return
+		}
+		alike[f.effect(e, s, flags)] = true
+		if len(g.listed) < limit {
 			g.listed = append(g.listed, flags)
 		} else {
 			g.cut = true
@@ -308,7 +317,8 @@ func (f *File) planWarnings(e *engine.Engine, s EngineSection, g generation) []W
 	warn := func(code, format string, args ...any) {
 		out = append(out, Warning{code, e.ID, fmt.Sprintf(string(e.ID)+": "+format, args...)})
 	}
-	if g.cut || !g.exact {
+	out = append(out, f.pruneWarnings(e, g)...)
+	if (g.cut || !g.exact) && !f.pools() {
 		about := map[bool]string{true: "", false: "about "}[g.exact]
 		warn("limit-cuts-space", "search.max_candidates_per_framework %d: %d of %s%d distinct candidates are tried%s",
 			f.Search.Limit, len(g.listed), about, g.distinct, neverText(f.NeverTried(e, g.listed)))

@@ -188,7 +188,7 @@ frameworks:
 func TestErrorsOfVersionTwo(t *testing.T) {
 	good := smallFile("2", "8", "", "")
 	for _, c := range []struct{ name, old, new, says string }{
-		{"other strategy", "search:", "search:\n  strategy: halving", "halving is not one of bounded_product"},
+		{"other strategy", "search:", "search:\n  strategy: guessing", "guessing is not one of bounded_product"},
 		{"other backend", "search:", "launch: {backend: docker}\nsearch:", "docker is not one of local"},
 		{"bare limit", "max_p50_ttft_ms", "max_ttft_ms", "names its percentile"},
 		{"closed loop with a rate", "  sla:", "  arrivals: {kind: closed}\n  loads: [{rate_rps: 1}]\n  sla:", "a closed loop has no rate"},

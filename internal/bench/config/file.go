@@ -156,11 +156,13 @@ type LoadPoint struct {
 
 // Search is how candidates are chosen.
 type Search struct {
-	Limit               int    `yaml:"max_candidates_per_framework" req:"true" min:"1" max:"10000" doc:"Most candidates of one engine, the baseline included."`
-	Tier                int    `yaml:"tier" min:"1" doc:"Upstream's effort level: 1 smoke, 2 default, 3 exhaustive. For the record."`
-	CandidateGeneration string `yaml:"candidate_generation" doc:"Upstream's name of the strategy. For the record."`
-	Resume              *bool  `yaml:"resume" doc:"Upstream's wish to resume. Every run can be resumed here."`
-	Strategy            string `yaml:"strategy" since:"2" enum:"bounded_product" doc:"How candidates are chosen: bounded_product is the baseline, then the product of the search space in order up to the limit."`
+	Limit               int     `yaml:"max_candidates_per_framework" req:"true" min:"1" max:"10000" doc:"Most candidates of one engine, the baseline included."`
+	Tier                int     `yaml:"tier" min:"1" doc:"Upstream's effort level: 1 smoke, 2 default, 3 exhaustive. For the record."`
+	CandidateGeneration string  `yaml:"candidate_generation" doc:"Upstream's name of the strategy. For the record."`
+	Resume              *bool   `yaml:"resume" doc:"Upstream's wish to resume. Every run can be resumed here."`
+	Strategy            string  `yaml:"strategy" since:"2" enum:"bounded_product,race,covering,halving" doc:"How candidates are chosen. bounded_product (default): the baseline, then the product of the search space in order up to the limit. The others choose from the whole space and begin at most as many candidates as the limit says. race: each candidate must hold the best rate so far under the same seeds, or is given up. covering: a design with every pair of values, raced, then the neighbours of the best. halving: rounds of short measurements that keep the better half. See search.md."`
+	RateSearch          string  `yaml:"rate_search" since:"2" enum:"adaptive,range" doc:"How benchmark.qps is searched. adaptive (default of schema_version 2): short probes that bracket the answer, bisection with a sequential test at each rate, confirmations with fresh seeds. range: as schema_version 1 does, both ends and halves between at full length. See search.md."`
+	RateWidth           float64 `yaml:"rate_width" since:"2" above:"0" max:"1" doc:"Relative width of the bracket at which the adaptive search ends. Default 0.05. A wider benchmark.qps.tolerance counts instead."`
 }
 
 // Launch is how servers are started.
@@ -375,6 +377,11 @@ func (f *File) Caps() []int {
 		return []int{0}
 	}
 	return f.Benchmark.MaxConcurrency
+}
+
+// Adaptive says that benchmark.qps is searched adaptively.
+func (f *File) Adaptive() bool {
+	return f.SchemaVersion >= SchemaOurs && or(f.Search.RateSearch, "adaptive") == "adaptive"
 }
 
 // LoadPoints are the load points written out under benchmark.loads; empty means

@@ -562,10 +562,7 @@ func (x section) constraints() {
 	}
 	reported := map[string]bool{}
 	for i, flags := range x.f.generate(x.e, x.s).listed {
-		setup := engine.Setup{
-			Engine: x.e, Version: x.s.Version, Model: x.f.ServedModel(), Settings: x.f.settings(x.e, x.s, flags),
-			GPUs: x.f.Hardware.GPUCount, GPU: x.f.Hardware.GPUModel, Nodes: x.nodes(flags), SeqTokens: x.f.need(),
-		}
+		setup := x.setup(flags)
 		for _, c := range x.e.Constraints {
 			key, problem := c.Check(setup)
 			if problem == "" || reported[c.ID+key+problem] {
@@ -579,6 +576,14 @@ func (x section) constraints() {
 			}
 			x.report(sev, x.placeOf(key, v), "candidate %d: %s (rule %s)", i, problem, c.ID)
 		}
+	}
+}
+
+// setup is a candidate as the rules of its engine see it.
+func (x section) setup(flags Flags) engine.Setup {
+	return engine.Setup{
+		Engine: x.e, Version: x.s.Version, Model: x.f.ServedModel(), Settings: x.f.settings(x.e, x.s, flags),
+		GPUs: x.f.Hardware.GPUCount, GPU: x.f.Hardware.GPUModel, Nodes: x.nodes(flags), SeqTokens: x.f.need(),
 	}
 }
 

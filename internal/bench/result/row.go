@@ -52,6 +52,10 @@ type Row struct {
 	// row's own Metrics are those of the point that is marked Chosen.
 	Points []Point `json:"points,omitempty"`
 
+	// RateSearch is how the adaptive search for the highest rate ended, one entry
+	// a cap; absent where it was not used.
+	RateSearch []RateSearch `json:"rate_search,omitempty"`
+
 	SpecDecode    *SpecDecode    `json:"spec_decode,omitempty"`
 	PhaseMetrics  *PhaseMetrics  `json:"phase_metrics,omitempty"`
 	Cache         *Cache         `json:"cache,omitempty"`
@@ -142,6 +146,8 @@ type Point struct {
 	RequestRate    *float64 `json:"request_rate,omitempty"`    // offered, requests/s; nil = no schedule
 	MaxConcurrency *int     `json:"max_concurrency,omitempty"` // nil = none
 	Repeat         int      `json:"repeat"`                    // from 0
+	Kind           string   `json:"kind,omitempty"`            // probe, test or confirm, of the adaptive rate search
+	EndedBy        string   `json:"ended_by,omitempty"`        // what ended it: interval, misses, backlog, or budget for every request
 	Chosen         bool     `json:"chosen,omitempty"`          // the row's metrics are those of this point
 	// Block is the round in which it was measured beside the other candidates, with
 	// the same prompts and arrivals; nil = in none.

@@ -214,6 +214,9 @@ func (f *fake) complete(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "text/event-stream")
 	for i := range body.MaxTokens {
 		time.Sleep(10 * time.Millisecond * time.Duration(f.flying.Load()))
+		if r.Context().Err() != nil {
+			return // as engines do when a client goes away
+		}
 		finish := "null"
 		if i == body.MaxTokens-1 {
 			finish = `"length"`

@@ -60,6 +60,8 @@ type Entry struct {
 	Trial     *Trial        `json:"trial,omitempty"`
 	Reason    string        `json:"reason,omitempty"`
 	Status    string        `json:"status,omitempty"`
+	// Found is how the rate searches of a scenario ended.
+	Found []search.Found `json:"found,omitempty"`
 }
 
 // EngineFacts are what an installed engine says of itself.
@@ -91,6 +93,10 @@ type Trial struct {
 	Warnings []result.Warning `json:"warnings,omitempty"`
 	Cache    *result.Cache    `json:"cache,omitempty"`
 	Server   *metric.Server   `json:"server,omitempty"`
+	// Verdict is that of the sequential tests; only a ladder asks for it. Reason is
+	// what the server says of a point that fails.
+	Verdict *search.Verdict `json:"verdict,omitempty"`
+	Reason  string          `json:"server_reason,omitempty"`
 	// Lengths as measured, tokens.
 	InputP50  *float64 `json:"input_len_p50,omitempty"`
 	InputP95  *float64 `json:"input_len_p95,omitempty"`
@@ -110,9 +116,10 @@ type State struct {
 	Candidates map[string]*CandidateState
 	Open       []OpenServer // servers that may still live
 	Final      map[[2]string]bool
-	Complete   bool      // the last session ended with nothing left to do
-	Began      time.Time // of the first session
-	Ended      time.Time // of the last line
+	Found      map[[2]string][]search.Found // of final rows
+	Complete   bool                         // the last session ended with nothing left to do
+	Began      time.Time                    // of the first session
+	Ended      time.Time                    // of the last line
 }
 
 // CandidateState is what is known of one candidate.
@@ -138,7 +145,7 @@ type OpenServer struct {
 
 // NewState is the state of a run that has not begun.
 func NewState() *State {
-	return &State{Engines: map[engine.ID]EngineFacts{}, Candidates: map[string]*CandidateState{}, Final: map[[2]string]bool{}}
+	return &State{Engines: map[engine.ID]EngineFacts{}, Candidates: map[string]*CandidateState{}, Final: map[[2]string]bool{}, Found: map[[2]string][]search.Found{}}
 }
 
 func (s *State) candidate(id string) *CandidateState {
@@ -196,6 +203,7 @@ func (s *State) Apply(e Entry) error {
 		s.trialDone(c, e)
 	case KindScenarioDone:
 		s.Final[[2]string{e.Candidate, e.Scenario}] = true
+		s.Found[[2]string{e.Candidate, e.Scenario}] = e.Found
 	case KindSessionPaused:
 		s.Complete = e.Status == artifact.StateComplete
 	case KindTrialBegun:

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"llmdyno/internal/bench/result"
+	"llmdyno/internal/bench/search"
 	"llmdyno/internal/engine"
 	"llmdyno/internal/launch"
 	"llmdyno/internal/load"
@@ -44,7 +45,8 @@ const (
 
 var (
 	errServerDied = errors.New("the server died")
-	errHopeless   = errors.New("too many requests failed to reach min_success_rate")
+	errHopeless   = fmt.Errorf("too many requests failed to reach min_success_rate: %w", load.ErrEnough)
+	errDecided    = fmt.Errorf("the load point is decided: %w", load.ErrEnough)
 )
 
 // measure carries out one trial on the server that runs and writes it down.
@@ -108,7 +110,8 @@ func (r *runner) trial(ctx context.Context, st step, dir string, attempt int) (*
 	}
 	r.show.phase("measuring")
 	server := r.watch(ctx, st)
-	out, loadErr := r.apply(ctx, st, plan)
+	watch := r.monitor(st, len(plan.Requests))
+	out, loadErr := r.apply(ctx, st, plan, watch)
 	heard := server.Stop(succeeded(out.Records))
 	if ctx.Err() != nil {
 		return nil, nil, context.Cause(ctx)
@@ -118,6 +121,7 @@ func (r *runner) trial(ctx context.Context, st step, dir string, attempt int) (*
 	}
 	sum := r.sumUp(t, st, dir, out, loadErr)
 	t.heard(heard, out, plan.Requests)
+	watch.judge(t)
 	if err := r.writeTrial(dir, out, heard); err != nil {
 		return nil, nil, err
 	}
@@ -151,13 +155,16 @@ func (s *server) flush(ctx context.Context) bool {
 // attempt at it, so that none finds the prompts of another in the cache.
 func (r *runner) seed(st step, t *Trial, attempt int) uint64 {
 	if t.Flushed {
-		return st.scenario.Seed
+		return st.scenario.Seed + freshSeed(st.load)
 	}
 	if !workload.Kind(st.scenario.Kind).Synthetic() && workload.Kind(st.scenario.Kind) != workload.KindConversation {
 		t.warn("prefix-cache-warm", "%s was not told to flush its cache and the prompts of a file are always the same: later load points may find them cached", r.server.engine.Title)
 	}
 	h := fnv.New64a()
-	fmt.Fprintf(h, "%d/%s/%v", st.scenario.Seed, st.scenario.Name, st.load)
+	fmt.Fprintf(h, "%d/%s/{%v %v %v}", st.scenario.Seed, st.scenario.Name, st.load.RateRPS, st.load.MaxConcurrency, st.load.Repeat)
+	if st.load.Kind != "" {
+		fmt.Fprintf(h, "/%s-%d", st.load.Kind, st.load.Stage)
+	}
 	if attempt > 0 {
 		fmt.Fprintf(h, "/%d", attempt)
 	}
@@ -183,10 +190,13 @@ func (r *runner) loadOf(st step, t *Trial) (load.Trial, *Failure) {
 	if err != nil {
 		return fail(err)
 	}
+	if st.load.Kind != "" {
+		requests = requests[:min(len(requests), search.Requests(*l.Ladder, st.load, len(requests), r.plan.rounds(st.candidate.Engine)))]
+	}
 	if share, ok := workload.SharedRatio(requests); ok {
 		t.PlannedHitRate = &share
 	}
-	arrivals, err := r.plan.process(st.load, sc.Seed+uint64(st.load.Repeat), requests)
+	arrivals, err := r.plan.process(st.load, sc.arrivalSeed(st.load), requests)
 	if err != nil {
 		return fail(err)
 	}
@@ -204,7 +214,7 @@ func (r *runner) loadOf(st step, t *Trial) (load.Trial, *Failure) {
 }
 
 func requestPrefix(st step) string {
-	return fmt.Sprintf("%s.%s.%s-%d-%d.", st.candidate.ID, st.scenario.Slug, formatRate(st.load.RateRPS), st.load.MaxConcurrency, st.load.Repeat)
+	return fmt.Sprintf("%s.%s.%s-%d-%d%s.", st.candidate.ID, st.scenario.Slug, formatRate(st.load.RateRPS), st.load.MaxConcurrency, st.load.Repeat, kindSuffix(st.load))
 }
 
 // longest bounds a trial: all arrivals, and every request in its turn as long as
@@ -295,15 +305,17 @@ func (r *runner) death(phase string) *Failure {
 
 // apply runs the load and ends it early when the server dies or the success
 // rate is out of reach.
-func (r *runner) apply(ctx context.Context, st step, plan load.Trial) (load.Outcome, error) {
+func (r *runner) apply(ctx context.Context, st step, plan load.Trial, watch *watch) (load.Outcome, error) {
 	alive, cancel := r.whileAlive(ctx)
 	defer cancel(nil)
 	allowed := len(plan.Requests)
 	if least := st.scenario.SLA.MinSuccessRate; least != nil {
 		allowed = int(math.Floor((1 - *least) * float64(len(plan.Requests))))
 	}
+	watch.attach(&plan, func() { cancel(errDecided) })
 	plan.Progress = func(p load.Progress) {
 		r.show.load(p)
+		watch.tick(p)
 		if p.Failed > max(allowed, leastFailures) {
 			cancel(errHopeless)
 		}
@@ -332,9 +344,13 @@ type Summary struct {
 // sumUp fills in the trial.
 func (r *runner) sumUp(t *Trial, st step, dir string, out load.Outcome, cause error) metric.Summary {
 	limits, _ := st.scenario.requestLimits()
+	if errors.Is(cause, errDecided) {
+		out.Records = measuredRecords(out.Records)
+	}
 	sum := metric.Compute(out.Records, out.Duration.Nanoseconds(), limits)
 	m := result.FromSummary(sum)
 	p := &t.Point
+	p.Kind = st.load.Kind
 	p.Repeat, p.Status, p.Folder, p.MeasuredAt = st.load.Repeat, result.StatusOK, dir, stamp(out.Started.Add(out.Duration))
 	p.RequestRate, p.MaxConcurrency = given(st.load)
 	m.OfferedRate = p.RequestRate

@@ -21,6 +21,7 @@ type step struct {
 	scenario  *Scenario
 	load      search.Load // measure it
 	finish    bool        // nothing is left to measure: the row is final
+	found     []search.Found
 }
 
 // next decides on the step that follows from plan and state.
@@ -29,23 +30,8 @@ func next(p *Plan, s *State) (step, bool) {
 		if _, known := s.Engines[e.ID]; !known {
 			return step{capture: e.ID}, true
 		}
-		for i := range p.Candidates {
-			c := &p.Candidates[i]
-			if c.Engine != e.ID {
-				continue
-			}
-			for j := range p.Scenarios {
-				sc := &p.Scenarios[j]
-				if s.Final[[2]string{c.ID, sc.Name}] {
-					continue
-				}
-				if s.over(p, *c) != "" {
-					return step{candidate: c, scenario: sc, finish: true}, true
-				}
-				n := p.spec().Next(s.measured(c.ID, *sc))
-				done := n.Done || s.untrusted(c.ID, *sc)
-				return step{candidate: c, scenario: sc, load: n.Load, finish: done}, true
-			}
+		if st, more := p.engineStep(s, e.ID); more {
+			return st, true
 		}
 	}
 	return step{}, false
@@ -81,7 +67,7 @@ const (
 func (s *State) stopped(p *Plan, c config.Candidate) (reason string, yes bool) {
 	n, first := 0, (*Failure)(nil)
 	for _, other := range p.of(c.Engine) {
-		if other.ID == c.ID {
+		if other.ID == c.ID && !p.Strategy.Pools() {
 			break
 		}
 		cs := s.candidate(other.ID)
@@ -119,7 +105,11 @@ func (s *State) measured(candidate string, sc Scenario) []search.Measured {
 	var out []search.Measured
 	for _, t := range s.candidate(candidate).Trials[sc.Name] {
 		p := t.Trial.Point
-		out = append(out, search.Measured{Load: t.Load, Passed: p.Status == result.StatusOK && p.Passed && p.Invalid == ""})
+		m := search.Measured{Load: t.Load, Passed: p.Status == result.StatusOK && p.Passed && p.Invalid == ""}
+		if t.Trial.Verdict != nil {
+			m.Verdict = *t.Trial.Verdict
+		}
+		out = append(out, m)
 	}
 	return out
 }

@@ -70,6 +70,10 @@ type Plan struct {
 	Smoke     bool     `json:"smoke"` // flow check, never a performance result
 	Tier      int      `json:"tier"`  // effort, see search.EffortOf
 	MaxTimeS  float64  `json:"max_time_s,omitempty"`
+	// Strategy chooses among the candidates, and MaxCandidates bounds those of an
+	// engine that are begun; "" and 0 = all, in their order.
+	Strategy      search.Strategy `json:"strategy,omitempty"`
+	MaxCandidates int             `json:"max_candidates,omitempty"`
 
 	Load       LoadPlan           `json:"load"`
 	Scenarios  []Scenario         `json:"scenarios"`
@@ -88,12 +92,14 @@ type Hardware struct {
 
 // LoadPlan is how the load is applied, the same for every candidate.
 type LoadPlan struct {
-	Endpoint   string        `json:"endpoint"` // path
-	Loads      []search.Load `json:"loads,omitempty"`
-	Caps       []int         `json:"caps"` // 0 = no cap
-	Range      search.Range  `json:"qps"`
-	Arrivals   string        `json:"arrivals"`
-	Burstiness float64       `json:"burstiness,omitempty"`
+	Endpoint string        `json:"endpoint"` // path
+	Loads    []search.Load `json:"loads,omitempty"`
+	Caps     []int         `json:"caps"` // 0 = no cap
+	Range    search.Range  `json:"qps"`
+	// Ladder is the adaptive search in the range; nil = by halving it.
+	Ladder     *search.Ladder `json:"ladder,omitempty"`
+	Arrivals   string         `json:"arrivals"`
+	Burstiness float64        `json:"burstiness,omitempty"`
 	// Process holds the arrivals that have rates of their own, ArrivalsPath the
 	// file with their instants; "" = those of the dataset.
 	Process         *workload.Arrivals `json:"process,omitempty"`
@@ -150,6 +156,9 @@ func NewPlan(f *config.File, set engine.Set, o Options) (*Plan, error) {
 		Simulated: o.Simulated != "", SimArgs: o.SimArgs, Smoke: tier == search.TierSmoke, Tier: tier, MaxTimeS: o.MaxTime.Seconds(),
 		Load: loadPlan(f, effort), Candidates: bounded(made.Candidates, effort.Candidates), Warnings: made.Warnings,
 	}
+	if s := search.Strategy(f.Search.Strategy); s.Pools() && !p.Smoke {
+		p.Strategy, p.MaxCandidates = s, f.Search.Limit
+	}
 	if p.Simulated {
 		p.Hardware.GPUModel = o.Simulated
 		p.Hardware.GPUCount = max(p.Hardware.GPUCount, 1)
@@ -188,7 +197,14 @@ func loadPlan(f *config.File, effort search.Effort) LoadPlan {
 			l.Loads = timedLoads(l.Caps)
 		}
 	}
+	if f.Adaptive() && l.Range.Any() && len(l.Loads) == 0 {
+		ladder := search.DefaultLadder()
+		ladder.Width, ladder.Tolerance = cmp.Or(f.Search.RateWidth, ladder.Width), l.Range.Tolerance
+		ladder.Confirmations = max(ladder.Confirmations, l.Repeats)
+		l.Ladder = &ladder
+	}
 	if effort.Users > 0 {
+		l.Ladder = nil
 		l.Process, l.ArrivalsPath = nil, ""
 		l.Arrivals, l.Burstiness, l.Repeats = string(workload.ArrivalClosed), 0, 1
 		l.Loads = []search.Load{{MaxConcurrency: smokeUsers(l.Caps, effort.Users)}}
@@ -382,7 +398,7 @@ func (s Scenario) requestLimits() (lim metric.Limits, tightest float64) {
 
 // spec is what the search needs to know of this plan.
 func (p *Plan) spec() search.Spec {
-	return search.Spec{Loads: p.Load.Loads, Caps: p.Load.Caps, Range: p.Load.Range, Repeats: p.Load.Repeats, Effort: search.EffortOf(p.Tier)}
+	return search.Spec{Loads: p.Load.Loads, Caps: p.Load.Caps, Range: p.Load.Range, Repeats: p.Load.Repeats, Effort: search.EffortOf(p.Tier), Ladder: p.Load.Ladder}
 }
 
 func (p *Plan) engine(id engine.ID) EnginePlan {

@@ -52,7 +52,7 @@ func (w *world) carryOn(t interface{ Fatalf(string, ...any) }, p *Plan, s *State
 			}
 			put(Entry{Kind: KindEngine, Engine: &f})
 		case st.finish:
-			put(Entry{Kind: KindScenarioDone, Candidate: st.candidate.ID, Scenario: st.scenario.Name})
+			put(Entry{Kind: KindScenarioDone, Candidate: st.candidate.ID, Scenario: st.scenario.Name, Found: st.found})
 		case up != st.candidate.ID:
 			put(Entry{Kind: KindServerBegun, Candidate: st.candidate.ID, Mark: st.candidate.ID})
 			put(Entry{Kind: KindServerGroup, Candidate: st.candidate.ID, Mark: st.candidate.ID, Group: &launch.Group{PGID: 7}})

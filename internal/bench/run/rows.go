@@ -33,7 +33,10 @@ func Rows(p *Plan, s *State, set engine.Set, f Facts, unfinished string) []resul
 			r := baseRow(p, s, e, f, c, sc)
 			cs := s.candidate(c.ID)
 			final := s.Final[[2]string{c.ID, sc.Name}]
-			r.addPoints(cs.Trials[sc.Name], p, sc)
+			if p.Strategy.Pools() && !final && !s.begun(p, c.ID) {
+				continue // the strategy had no need of it, or has not come to it
+			}
+			r.addPoints(cs.Trials[sc.Name], s.Found[[2]string{c.ID, sc.Name}], p, sc)
 			r.conclude(p, s, c, final, unfinished)
 			rows = append(rows, r.Row)
 		}
@@ -146,12 +149,15 @@ func knownFlags(e *engine.Engine, c config.Candidate, options []string) []string
 	return out
 }
 
-func (r *row) addPoints(trials []TrialDone, p *Plan, sc Scenario) {
+func (r *row) addPoints(trials []TrialDone, found []search.Found, p *Plan, sc Scenario) {
+	if p.Load.Ladder != nil {
+		r.RateSearch = rateSearch(found, trials)
+	}
 	points := make([]result.Point, len(trials))
 	for i, t := range trials {
 		points[i] = t.Trial.Point
 	}
-	best := search.Best(points, sc.SLA)
+	best := bestOf(points, sc.SLA, standsFor(found, trials))
 	for i := range points {
 		points[i].Chosen = i == best
 		points[i].Metrics = points[i].Metrics.Brief()
@@ -162,6 +168,21 @@ func (r *row) addPoints(trials []TrialDone, p *Plan, sc Scenario) {
 	}
 	r.chosen = &trials[best]
 	r.choose(trials[best], p)
+}
+
+// bestOf is the index of the best of the points that may stand for the row.
+func bestOf(points []result.Point, sla result.SLA, may func(int) bool) int {
+	var index []int
+	var some []result.Point
+	for i := range points {
+		if may(i) {
+			index, some = append(index, i), append(some, points[i])
+		}
+	}
+	if best := search.Best(some, sla); best >= 0 {
+		return index[best]
+	}
+	return search.Best(points, sla)
 }
 
 // choose takes the figures of the point that stands for the candidate.
@@ -270,7 +291,7 @@ func folder(candidate string, sc Scenario, l search.Load, arrivals string) strin
 	if l.Repeat > 0 {
 		name = append(name, fmt.Sprintf("repeat-%d", l.Repeat))
 	}
-	return "trials/" + candidate + "/" + sc.Slug + "/" + strings.Join(name, "-")
+	return "trials/" + candidate + "/" + sc.Slug + "/" + strings.Join(name, "-") + kindSuffix(l)
 }
 
 func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }

@@ -313,7 +313,7 @@ func (r *runner) do(ctx context.Context, st step) error {
 
 // finish writes down that a row is final.
 func (r *runner) finish(st step) error {
-	if err := r.record(Entry{Kind: KindScenarioDone, Candidate: st.candidate.ID, Scenario: st.scenario.Name}); err != nil {
+	if err := r.record(Entry{Kind: KindScenarioDone, Candidate: st.candidate.ID, Scenario: st.scenario.Name, Found: st.found}); err != nil {
 		return err
 	}
 	for _, row := range Rows(r.plan, r.state, r.set, r.Facts, "") {

@@ -12,12 +12,17 @@ type Load struct {
 	RateRPS        float64 `json:"rate_rps,omitempty"`        // offered, requests/s; 0 = no schedule (all at once, or closed loop)
 	MaxConcurrency int     `json:"max_concurrency,omitempty"` // cap, or users of a closed loop; 0 = none
 	Repeat         int     `json:"repeat,omitempty"`          // from 0
+	// Kind is that of a load point of a ladder; "" = of the plain search.
+	Kind string `json:"kind,omitempty"`
+	// Stage is the round of a candidate search that goes in rounds.
+	Stage int `json:"stage,omitempty"`
 }
 
 // Measured is a load point with its verdict.
 type Measured struct {
 	Load
-	Passed bool // within the SLA, and the client was sound
+	Passed  bool    // within the SLA, and the client was sound
+	Verdict Verdict // of its targets; only a ladder asks for it
 }
 
 // Spec is what a candidate is put through at one scenario.
@@ -27,6 +32,13 @@ type Spec struct {
 	Range   Range
 	Repeats int // measurements of each load point; 0 = 1
 	Effort  Effort
+	Ladder  *Ladder // how the range is searched; nil = by halving it, as upstream means it
+	Stage   int     // of its load points
+	// Best is the highest rate that was found so far for other candidates of the
+	// engine, by cap. With Race a candidate must hold it; else the ladder begins
+	// there.
+	Best map[int]float64
+	Race bool
 }
 
 // Range is where the highest rate that passes is looked for, requests/s.
@@ -53,6 +65,15 @@ type Found struct {
 	Feasible       float64 `json:"feasible_rps,omitempty"`   // highest rate that passed; 0 = none
 	Infeasible     float64 `json:"infeasible_rps,omitempty"` // lowest rate above it that failed; 0 = none
 	Reason         string  `json:"reason"`
+
+	// The rest is what a ladder knows beside. Confirmed: Feasible was measured
+	// again with fresh seeds.
+	Confirmed bool `json:"confirmed,omitempty"`
+	// FeasibleAt and InfeasibleAt are the shares attained at the two rates.
+	FeasibleAt   []Attained `json:"feasible_attainment,omitempty"`
+	InfeasibleAt []Attained `json:"infeasible_attainment,omitempty"`
+	Binding      string     `json:"binding,omitempty"` // the limit that binds
+	Why          string     `json:"why,omitempty"`     // the rate that fails does, in words
 }
 
 // Next is the load point to measure after those that were measured, in any
@@ -67,15 +88,41 @@ func (s Spec) Next(done []Measured) Step {
 	}
 	var found []Found
 	for _, c := range unique(caps) {
-		rate, end := s.nextRate(s.points(done, c))
+		load, end := s.nextOf(c, done)
 		if end == nil {
-			return s.repeat(Load{RateRPS: rate, MaxConcurrency: c}, done)
+			return Step{Load: load}
 		}
 		end.MaxConcurrency = c
 		found = append(found, *end)
 	}
 	return Step{Done: true, Found: found}
 }
+
+// nextOf is the next load point of the search under one cap, or its end.
+func (s Spec) nextOf(maxConcurrency int, done []Measured) (Load, *Found) {
+	if s.Ladder == nil {
+		rate, end := s.nextRate(s.points(done, maxConcurrency))
+		return s.repeat(Load{RateRPS: rate, MaxConcurrency: maxConcurrency}, done).Load, end
+	}
+	var mine []Measured
+	for _, m := range done {
+		if m.MaxConcurrency == maxConcurrency && m.Stage == s.Stage {
+			mine = append(mine, m)
+		}
+	}
+	l := *s.Ladder
+	if best := s.Best[maxConcurrency]; best > 0 && s.Race {
+		l.Challenge = best * (1 + raceMargin)
+	} else if best > 0 {
+		l.Start = best
+	}
+	load, end := l.next(s.Range, mine)
+	load.MaxConcurrency, load.Stage = maxConcurrency, s.Stage
+	return load, end
+}
+
+// raceMargin is how much faster than the best a candidate must be to go on.
+const raceMargin = 0.005
 
 func unique(caps []int) []int {
 	var out []int

@@ -1,6 +1,7 @@
 package search
 
 import (
+	"reflect"
 	"slices"
 	"testing"
 
@@ -23,7 +24,7 @@ func run(t interface{ Fatalf(string, ...any) }, s Spec, passes func(Load) bool) 
 			t.Fatalf("asked twice for %+v", step.Load)
 		}
 		asked = append(asked, step.Load)
-		done = append(done, Measured{step.Load, passes(step.Load)})
+		done = append(done, Measured{Load: step.Load, Passed: passes(step.Load)})
 	}
 	t.Fatalf("no end after 1000 load points")
 	return nil, nil
@@ -53,7 +54,7 @@ func TestRateSearch(t *testing.T) {
 			for _, l := range asked {
 				rates = append(rates, l.RateRPS)
 			}
-			if !slices.Equal(rates, c.rates) || len(found) != 1 || found[0] != c.found {
+			if !slices.Equal(rates, c.rates) || len(found) != 1 || !reflect.DeepEqual(found[0], c.found) {
 				t.Errorf("rates %v, found %+v\nexpected %v, %+v", rates, found, c.rates, c.found)
 			}
 		})
@@ -99,9 +100,9 @@ func TestNextIgnoresOrder(t *testing.T) {
 		asked, found := run(t, s, below(limit))
 		var done []Measured
 		for _, l := range rapid.Permutation(asked).Draw(t, "order") {
-			done = append(done, Measured{l, below(limit)(l)})
+			done = append(done, Measured{Load: l, Passed: below(limit)(l)})
 		}
-		if step := s.Next(done); !step.Done || !slices.Equal(step.Found, found) {
+		if step := s.Next(done); !step.Done || !reflect.DeepEqual(step.Found, found) {
 			t.Fatalf("after the same points in another order: %+v, expected %+v", step, found)
 		}
 	})
@@ -110,7 +111,7 @@ func TestNextIgnoresOrder(t *testing.T) {
 func TestListedLoads(t *testing.T) {
 	s := Spec{Loads: []Load{{RateRPS: 2}, {RateRPS: 4, MaxConcurrency: 8}}, Repeats: 2, Range: Range{1, 2, 0.1}}
 	asked, _ := run(t, s, below(0))
-	want := []Load{{2, 0, 0}, {2, 0, 1}, {4, 8, 0}, {4, 8, 1}}
+	want := []Load{{RateRPS: 2}, {RateRPS: 2, Repeat: 1}, {RateRPS: 4, MaxConcurrency: 8}, {RateRPS: 4, MaxConcurrency: 8, Repeat: 1}}
 	if !slices.Equal(asked, want) {
 		t.Errorf("asked %v, expected %v", asked, want)
 	}

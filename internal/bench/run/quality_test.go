@@ -1,0 +1,284 @@
+package run
+
+import (
+	"flag"
+	"fmt"
+	"math"
+	"slices"
+	"testing"
+	"time"
+
+	"llmdyno/internal/bench/config"
+	"llmdyno/internal/bench/result"
+	"llmdyno/internal/bench/search"
+	"llmdyno/internal/engine/all"
+	"llmdyno/internal/load/workload"
+	"llmdyno/internal/sim"
+)
+
+var quality = flag.Bool("quality", false, "measure the searches in full: 20 seeds, every landscape")
+
+// virtual is a candidate on the simulated engine's scheduler, without a clock:
+// the decisions are those of package search, as a run takes them.
+type virtual struct {
+	engine *sim.Engine // nil = it does not start
+	input  int
+	output int
+	n      int // requests of a full load point
+	sla    result.SLA
+	seed   uint64 // of the common arrivals
+	rounds int    // of halving
+
+	seconds  float64 // of measuring so far
+	requests int
+	points   int
+}
+
+// seedOf is that of the arrivals: common to all points but the confirmations.
+func (v *virtual) seedOf(l search.Load) uint64 {
+	if l.Kind == search.KindConfirm {
+		return v.seed + 1000*uint64(l.Repeat+1)
+	}
+	return v.seed
+}
+
+func (v *virtual) measure(ladder search.Ladder, l search.Load) search.Measured {
+	n := search.Requests(ladder, l, v.n, v.rounds)
+	if v.engine == nil {
+		return search.Measured{Load: l}
+	}
+	m := &search.Monitor{Targets: search.Targets(v.sla), Planned: n, Whole: l.Kind == search.KindConfirm, Least: ladder.Least}
+	verdict := v.put(m, l.RateRPS, n, v.seedOf(l))
+	v.seconds += verdict.Seconds
+	v.requests += verdict.Requests
+	v.points++
+	return search.Measured{Load: l, Passed: verdict.Passed(), Verdict: verdict}
+}
+
+// put puts a load on the engine until the monitor has seen enough; a nil-target
+// monitor sees everything.
+func (v *virtual) put(m *search.Monitor, rate float64, n int, seed uint64) search.Verdict {
+	jobs := make([]sim.Job, n)
+	a := workload.Arrivals{Kind: workload.ArrivalPoisson, RateRPS: rate, Seed: seed}
+	a.RateRPS = rate * drawn(a, n)
+	for i, at := range a.Schedule(n) {
+		jobs[i] = sim.Job{At: at, Input: v.input, Output: v.output}
+	}
+	ended := func(i int, s sim.Served) bool {
+		ttft := float64(s.First-jobs[i].At) / 1e6
+		e2e := float64(s.Last-jobs[i].At) / 1e6
+		return !m.Ended(s.Last.Seconds(), search.Ended{OK: !s.Refused, TTFTMs: ttft, TPOTMs: (e2e - ttft) / float64(v.output-1), E2EMs: e2e})
+	}
+	state := func(l sim.Load) bool { return !m.Tick(l.At.Seconds(), l.Sent, l.Done) }
+	v.engine.Virtual(jobs, sim.Observer{Ended: ended, Every: 500 * time.Millisecond, State: state})
+	return m.Verdict()
+}
+
+// search looks for the highest rate.
+func (v *virtual) search(r search.Range, ladder search.Ladder) search.Found {
+	spec := search.Spec{Range: r, Ladder: &ladder}
+	var done []search.Measured
+	for {
+		step := spec.Next(done)
+		if step.Done {
+			return step.Found[0]
+		}
+		done = append(done, v.measure(ladder, step.Load))
+	}
+}
+
+// capacity is the true one by brute force: on a grid of 0.5 %, the highest rate
+// at which the requests of many seeds together keep every limit.
+func (v *virtual) capacity(r search.Range, seeds int) float64 {
+	holds := func(rate float64) bool {
+		var shares []search.Attained
+		for s := range seeds {
+			m := &search.Monitor{Targets: search.Targets(v.sla), Planned: math.MaxInt32, Whole: true}
+			for i, a := range v.whole(m, rate, 1_000_003*uint64(s+1)).Shares {
+				if len(shares) <= i {
+					shares = append(shares, search.Attained{Wanted: a.Wanted})
+				}
+				shares[i].Good, shares[i].N = shares[i].Good+a.Good, shares[i].N+a.N
+			}
+		}
+		return !slices.ContainsFunc(shares, func(a search.Attained) bool { return a.Share() < a.Wanted })
+	}
+	grid := int(math.Log(r.Upper/r.Lower) / math.Log(1.005))
+	low, high := -1, grid+1 // the last that holds, the first that does not
+	for high-low > 1 {
+		if mid := (low + high) / 2; holds(r.Lower * math.Pow(1.005, float64(mid))) {
+			low = mid
+		} else {
+			high = mid
+		}
+	}
+	if low < 0 {
+		return 0
+	}
+	return r.Lower * math.Pow(1.005, float64(low))
+}
+
+// whole measures every request of a full load point, whatever they show.
+func (v *virtual) whole(m *search.Monitor, rate float64, seed uint64) search.Verdict {
+	var out []search.Ended
+	jobs := make([]sim.Job, v.n)
+	for i, at := range (workload.Arrivals{Kind: workload.ArrivalPoisson, RateRPS: rate, Seed: seed}).Schedule(v.n) {
+		jobs[i] = sim.Job{At: at, Input: v.input, Output: v.output}
+	}
+	served, took := v.engine.Virtual(jobs, sim.Observer{})
+	for i, s := range served {
+		ttft, e2e := float64(s.First-jobs[i].At)/1e6, float64(s.Last-jobs[i].At)/1e6
+		out = append(out, search.Ended{OK: !s.Refused, TTFTMs: ttft, TPOTMs: (e2e - ttft) / float64(v.output-1), E2EMs: e2e})
+	}
+	return search.Judge(m.Targets, out, took.Seconds())
+}
+
+// sweep is the measuring time of a linear sweep of ten load points in full.
+func (v *virtual) sweep(r search.Range) (seconds float64) {
+	for i := range 10 {
+		rate := r.Lower + (r.Upper-r.Lower)*float64(i)/9
+		m := &search.Monitor{Targets: search.Targets(v.sla)}
+		seconds += v.whole(m, rate, v.seed).Seconds
+	}
+	return seconds
+}
+
+// landscape is one engine with a search space and a shape.
+type landscape struct {
+	engine string
+	shape  string
+	input  int
+	output int
+}
+
+const landscapeFile = `schema_version: 2
+model: {name: meta-llama/Llama-3.1-8B-Instruct}
+hardware: {gpu_count: 1, gpu_model: h100}
+scenarios: [{name: s, input_len: 1000, output_len: 100}]
+search: {max_candidates_per_framework: 1000}
+frameworks:
+  %s:
+    enabled: true
+%s`
+
+var spaces = map[string]string{
+	"sglang": `    base_server_flags: {tp_size: 1, mem_fraction_static: 0.8, context_length: 8192}
+    search_space:
+      chunked_prefill_size: [512, 2048, 8192]
+      max_running_requests: [16, 48, 128]
+      prefill_attention_backend: [triton, fa3, flashinfer]
+      decode_attention_backend: [triton, fa3, flashinfer]
+`,
+	"vllm": `    base_server_flags: {tensor_parallel_size: 1, gpu_memory_utilization: 0.9, max_model_len: 8192}
+    search_space:
+      max_num_batched_tokens: [512, 2048, 4096, 8192]
+      max_num_seqs: [16, 48, 128, 256]
+      async_scheduling: [false, true]
+      kv_cache_dtype: [auto, fp8]
+      enforce_eager: [true, false]
+`,
+	"trtllm": `    base_server_flags: {backend: pytorch, tp_size: 1, max_seq_len: 8192}
+    search_space:
+      max_num_tokens: [1024, 2048, 4096, 8192, 16384]
+      max_batch_size: [8, 16, 32, 64, 128, 256]
+      kv_cache_free_gpu_memory_fraction: [0.2, 0.5, 0.85]
+`,
+	"tokenspeed": `    base_server_flags: {tensor_parallel_size: 1, gpu_memory_utilization: 0.9, max_model_len: 8192}
+    search_space:
+      max_num_seqs: [16, 48, 128, 256]
+      chunked_prefill_size: [512, 2048, 8192]
+      disable_overlap_schedule: [true, false]
+      enforce_eager: [true, false]
+      attention_backend: [triton, fa3, flashinfer]
+`,
+}
+
+func (l landscape) candidates(t *testing.T) []config.Candidate {
+	t.Helper()
+	f, diags := config.Parse("landscape.yaml", []byte(fmt.Sprintf(landscapeFile, l.engine, spaces[l.engine])))
+	diags = append(diags, config.Check(f, all.Engines(), config.Options{})...)
+	for _, d := range diags {
+		if d.Severity == config.SeverityError {
+			t.Fatal(d)
+		}
+	}
+	return config.Plan(f, all.Engines(), config.Options{}).Candidates
+}
+
+func start(t *testing.T, c config.Candidate) *sim.Engine {
+	t.Helper()
+	e, _ := all.Engines().Lookup(string(c.Engine))
+	s, err := sim.New(sim.Options{Surface: e.Surface, Argv: c.Argv, GPU: "h100", PID: 1})
+	if err != nil {
+		return nil // it does not fit into the memory, say
+	}
+	return s
+}
+
+func limits(ttft, tpot float64) result.SLA {
+	success := 0.99
+	return result.SLA{Limits: []result.Limit{result.NewLimit("p50", "ttft", ttft), result.NewLimit("p50", "tpot", tpot)}, MinSuccessRate: &success}
+}
+
+// answer is how the rate search of one server under one set of limits fared.
+type answer struct {
+	engine, limits       string
+	truth                float64 // req/s
+	within, seeds        int
+	worst                float64 // largest relative error
+	share                float64 // mean measuring time over that of the sweep
+	points               float64 // mean load points
+	feasible, infeasible []float64
+}
+
+func rateQuality(t *testing.T, name, words string, sla result.SLA, seeds, n int) answer {
+	t.Helper()
+	c := landscape{engine: name, input: 1000, output: 100}.candidates(t)[0]
+	v := &virtual{engine: start(t, c), input: 1000, output: 100, n: n, sla: sla}
+	r := search.Range{Lower: 1, Upper: 64}
+	a := answer{engine: name, limits: words, truth: v.capacity(r, 40), seeds: seeds}
+	for s := range seeds {
+		v.seed, v.seconds, v.points = uint64(s+1), 0, 0
+		sweep := v.sweep(r)
+		f := v.search(r, search.DefaultLadder())
+		off := math.Abs(f.Feasible/a.truth - 1)
+		if off <= 0.05 {
+			a.within++
+		}
+		a.worst = max(a.worst, off)
+		a.share += v.seconds / sweep / float64(seeds)
+		a.points += float64(v.points) / float64(seeds)
+		a.feasible, a.infeasible = append(a.feasible, f.Feasible), append(a.infeasible, f.Infeasible)
+	}
+	return a
+}
+
+// TestRateSearchQuality: the rate that is found is the true one. With -quality
+// the table of docs/search.md.
+func TestRateSearchQuality(t *testing.T) {
+	success := 0.99
+	tail := result.SLA{Limits: []result.Limit{result.NewLimit("p95", "ttft", 500), result.NewLimit("p95", "tpot", 50)}, MinSuccessRate: &success}
+	cases := []struct {
+		engine, words string
+		sla           result.SLA
+	}{
+		{"vllm", "p50 TTFT 2000 ms, p50 TPOT 20 ms", limits(2000, 20)},
+		{"vllm", "p50 TTFT 300 ms, p50 TPOT 200 ms", limits(300, 200)},
+		{"sglang", "p50 TTFT 2000 ms, p50 TPOT 30 ms", limits(2000, 30)},
+		{"tokenspeed", "p95 TTFT 500 ms, p95 TPOT 50 ms", tail},
+	}
+	seeds, n := 20, 1000
+	if !*quality {
+		cases, seeds, n = cases[:1], 3, 400
+	}
+	for _, c := range cases {
+		a := rateQuality(t, c.engine, c.words, c.sla, seeds, n)
+		t.Logf("| %s | %s | %.2f | %d of %d | %.1f %% | %.0f %% | %.1f |", a.engine, a.limits, a.truth, a.within, a.seeds, 100*a.worst, 100*a.share, a.points)
+		if a.within < a.seeds-a.seeds/20 {
+			t.Errorf("%s: %d of %d within 5 %% of %.3f: %.4g to %.4g", a.engine, a.within, a.seeds, a.truth, a.feasible, a.infeasible)
+		}
+		if a.share > 0.5 {
+			t.Errorf("%s: %.0f %% of the time of the sweep", a.engine, 100*a.share)
+		}
+	}
+}
