@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -35,6 +36,7 @@ const (
 	loadSamplesName = "samples.jsonl.zst"
 	loadClientName  = "client.json"
 	loadSummaryName = "summary.json"
+	loadServerName  = "server-metrics.jsonl"
 )
 
 const (
@@ -443,7 +445,7 @@ func (j *loadJob) describe(r *loadRequest, f *config.File, spec workload.Spec, a
 func workloadOf(spec workload.Spec, a workload.Arrivals, p *loadPlan, most int) result.Workload {
 	w := result.Workload{
 		Kind: string(cmp.Or(spec.Kind, workload.KindRandom)), Scenario: "load", DatasetPath: spec.Path, NumPrompts: &p.Requests,
-		Endpoint: p.Endpoint, Arrivals: string(cmp.Or(a.Kind, workload.ArrivalPoisson)), Seed: &spec.Seed,
+		Description: p.Prompts, Endpoint: p.Endpoint, Arrivals: string(cmp.Or(a.Kind, workload.ArrivalPoisson)), Seed: &spec.Seed,
 	}
 	for _, x := range []struct {
 		n    int
@@ -519,7 +521,8 @@ type measured struct {
 	records  []sample.Record
 	audit    load.Audit
 	server   *metric.Server
-	invalid  string // what speaks against the measurement beside the audit
+	heard    *witness.Record // nil = nobody listened
+	invalid  string          // what speaks against the measurement beside the audit
 	warnings []metric.Warning
 }
 
@@ -592,7 +595,9 @@ func (m *measured) hear(w *witness.Watch, j *loadJob) {
 			answered++
 		}
 	}
-	v := witness.Summarise(w.Stop(answered), witness.Context{Client: witness.TotalsOf(m.records), Duration: m.duration, Intended: j.share})
+	heard := w.Stop(answered)
+	m.heard = &heard
+	v := witness.Summarise(heard, witness.Context{Client: witness.TotalsOf(m.records), Duration: m.duration, Intended: j.share})
 	m.server, m.invalid, m.warnings = v.Server, v.Invalid, v.Warnings
 }
 
@@ -636,6 +641,15 @@ func writeLoad(folder *artifact.Run, p loadPlan, m measured, out loadOutput, row
 	}
 	if err := folder.WriteJSON(loadSummaryName, out); err != nil {
 		return err
+	}
+	if m.heard != nil {
+		lines, err := m.heard.Lines()
+		if err != nil {
+			return err
+		}
+		if err := folder.WriteFile(loadServerName, bytes.Join(lines, nil)); err != nil {
+			return err
+		}
 	}
 	line, err := json.Marshal(row)
 	if err != nil {

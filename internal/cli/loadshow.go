@@ -58,6 +58,9 @@ func (a *app) endLoad(r *loadRequest, j *loadJob, m measured, interrupted bool) 
 		out.Dir = j.folder.Dir()
 		row.RunID = filepath.Base(out.Dir)
 		row.Artifacts = result.Artifacts{RawResult: loadSamplesName, Samples: loadSamplesName, Client: loadClientName, Summary: loadSummaryName}
+		if m.heard != nil {
+			row.Artifacts.ServerMetrics = loadServerName
+		}
 		if err := writeLoad(j.folder, j.plan, m, out, row); err != nil {
 			return fail(ExitFailed, "", fmt.Errorf("keeping the samples: %w", err))
 		}
@@ -109,6 +112,9 @@ func (a *app) sumUpLoad(p loadPlan, m measured) (loadOutput, result.Row) {
 		BenchmarkCommand: p.Command, Workload: p.Workload, SLA: p.SLA, Metrics: result.FromSummary(sum), Server: m.server,
 	}
 	row.Metrics.OfferedRate = p.Workload.RequestRate
+	w := &row.Workload
+	w.InputP50, w.InputP95 = tokenSpread(kept, func(r *sample.Record) int { return r.InputTokens })
+	w.OutputP50, w.OutputP95 = tokenSpread(kept, func(r *sample.Record) int { return r.OutputTokens })
 	if sum.Counts.Succeeded == 0 {
 		row.Status, row.FailureReason = result.StatusFailed, "no request succeeded; "+firstFailure(m.records)
 	}
@@ -131,6 +137,20 @@ func (a *app) sumUpLoad(p loadPlan, m measured) (loadOutput, result.Row) {
 		SchemaVersion: 1, Started: m.started.UTC().Format(time.RFC3339Nano), Plan: &p, Summary: &sum, Client: &audit, Server: m.server,
 		SLO: &row.SLA, Warnings: row.Warnings, Invalid: invalid,
 	}, row
+}
+
+// tokenSpread is the median and the 95th percentile of a count of tokens.
+func tokenSpread(records []sample.Record, count func(*sample.Record) int) (p50, p95 *float64) {
+	var x []float64
+	for i := range records {
+		if r := &records[i]; r.OK() && count(r) > 0 {
+			x = append(x, float64(count(r)))
+		}
+	}
+	if d := metric.NewDist(x); d != nil {
+		return &d.P50, &d.P95
+	}
+	return nil, nil
 }
 
 // loadWarnings are those of the figures, the client and the server, each once.
