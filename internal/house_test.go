@@ -25,7 +25,7 @@ var mayImport = map[string][]string{
 	"cookbook":        {},
 	"skills":          {},
 	"internal/cli":    {"*"},
-	"internal/report": {"internal/bench/result", "internal/incident/bundle", "internal/incident/signal", "internal/incident/dump", "internal/profile/attrib", "internal/profile/fusion", "internal/load/metric", "internal/sota/result"},
+	"internal/report": {"internal/bench/result", "internal/load/stat", "internal/incident/bundle", "internal/incident/signal", "internal/incident/dump", "internal/profile/attrib", "internal/profile/fusion", "internal/load/metric", "internal/sota/result"},
 
 	"internal/sota":        {"internal/bench/*", "internal/incident/*", "internal/profile/*", "internal/sota/result", "internal/launch", "internal/load/*", "internal/load", "internal/client", "internal/artifact", "internal/engine"},
 	"internal/sota/result": {"internal/bench/result", "internal/incident/signal", "internal/profile/attrib", "internal/profile/fusion", "internal/load/metric"},

@@ -16,5 +16,5 @@ docs/config.md explains every key of the YAML; the cookbook holds one file per m
   llmdyno bench init meta-llama/Llama-3.1-8B-Instruct --gpus 1 > mine.yaml
   llmdyno bench validate mine.yaml
   llmdyno bench plan mine.yaml`,
-		newRunCommand(a), newValidateCommand(a), newPlanCommand(a), newInitCommand(a), newCookbookCommand(a), newSchemaCommand(a), newCompareCommand(a), newImportCommand(a), newExplainDiffCommand(a), newExportCommand(a))
+		newRunCommand(a), newValidateCommand(a), newPlanCommand(a), newInitCommand(a), newCookbookCommand(a), newSchemaCommand(a), newCompareCommand(a), newABCommand(a), newImportCommand(a), newExplainDiffCommand(a), newExportCommand(a))
 }

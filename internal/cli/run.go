@@ -153,8 +153,13 @@ func (r *runRequest) check(c *cobra.Command, args []string) error {
 
 // changed are the flags of a command as given, for the record.
 func changed(c *cobra.Command) []string {
+	return asGiven(c, []string{"engines", "scenario", "simulate", "sim-arg", "max-time", "smoke"})
+}
+
+// asGiven are those of the named flags that were given, as words.
+func asGiven(c *cobra.Command, names []string) []string {
 	var words []string
-	for _, name := range []string{"engines", "scenario", "simulate", "sim-arg", "max-time", "smoke"} {
+	for _, name := range names {
 		f := c.Flags().Lookup(name)
 		if !f.Changed {
 			continue

@@ -243,8 +243,11 @@ func (b *comparer) outcome(e *Entry) {
 		return
 	}
 	recorded := r.SLA.Passed
-	if invalid := r.invalid(); r.SLA.Any() || invalid != "" {
+	if invalid := r.invalid(); r.SLA.Any() || invalid != "" || r.Equivalence.failed() {
 		r.SLA.Judge(r.Metrics)
+		if r.Equivalence.failed() {
+			r.SLA.Passed, r.SLA.Violations = ptr(false), append(r.SLA.Violations, "it cannot win: "+r.Equivalence.Reason)
+		}
 		if invalid != "" {
 			r.SLA.Passed, r.SLA.Violations = ptr(false), append(r.SLA.Violations, "the measurement is not valid: "+invalid)
 		}

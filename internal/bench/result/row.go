@@ -62,6 +62,10 @@ type Row struct {
 	Memory        *Memory        `json:"memory,omitempty"`
 	Normalization *Normalization `json:"normalization,omitempty"`
 
+	// Equivalence says whether the answers are those of the reference; nil = not
+	// asked for.
+	Equivalence *Equivalence `json:"equivalence,omitempty"`
+
 	// Server is what the server and its GPUs said of the chosen point.
 	Server *metric.Server `json:"server,omitempty"`
 

@@ -62,6 +62,10 @@ type backend struct {
 	warm bool
 	// dies ends the server of a candidate when it gets its n-th request.
 	dies func(name string, n int64) bool
+	// slow multiplies the time of a token of a candidate; nil = 1.
+	slow func(name string) float64
+	// says is the text of a token of a candidate; nil = " word".
+	says func(name string, prompt string, i int) string
 }
 
 type fake struct {
@@ -206,14 +210,22 @@ func (f *fake) complete(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	var body struct {
-		MaxTokens int `json:"max_tokens"`
+		MaxTokens int    `json:"max_tokens"`
+		Prompt    string `json:"prompt"`
 	}
 	json.NewDecoder(r.Body).Decode(&body)
 	f.flying.Add(1)
 	defer f.flying.Add(-1)
 	w.Header().Set("Content-Type", "text/event-stream")
 	for i := range body.MaxTokens {
-		time.Sleep(10 * time.Millisecond * time.Duration(f.flying.Load()))
+		slow, text := 1.0, " word"
+		if f.slow != nil {
+			slow = f.slow(f.spec.Name)
+		}
+		if f.says != nil {
+			text = f.says(f.spec.Name, body.Prompt, i)
+		}
+		time.Sleep(time.Duration(slow * 1e7 * float64(f.flying.Load())))
 		if r.Context().Err() != nil {
 			return // as engines do when a client goes away
 		}
@@ -221,7 +233,7 @@ func (f *fake) complete(w http.ResponseWriter, r *http.Request) {
 		if i == body.MaxTokens-1 {
 			finish = `"length"`
 		}
-		fmt.Fprintf(w, "data: {\"choices\":[{\"index\":0,\"text\":\" word\",\"finish_reason\":%s}]}\n\n", finish)
+		fmt.Fprintf(w, "data: {\"choices\":[{\"index\":0,\"text\":%q,\"finish_reason\":%s}]}\n\n", text, finish)
 		w.(http.Flusher).Flush()
 	}
 	fmt.Fprintf(w, "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":16,\"completion_tokens\":%d}}\n\ndata: [DONE]\n\n", body.MaxTokens)

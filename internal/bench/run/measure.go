@@ -152,8 +152,12 @@ func (s *server) flush(ctx context.Context) bool {
 
 // seed is that of the scenario, so that every load point sends the same prompts;
 // where the cache cannot be flushed, one of its own for each load point and each
-// attempt at it, so that none finds the prompts of another in the cache.
+// attempt at it, so that none finds the prompts of another in the cache. In rounds
+// each has prompts of its own, the same for every candidate.
 func (r *runner) seed(st step, t *Trial, attempt int) uint64 {
+	if t.Flushed && r.plan.inRounds() {
+		return st.scenario.Seed + uint64(st.load.Repeat)
+	}
 	if t.Flushed {
 		return st.scenario.Seed + freshSeed(st.load)
 	}

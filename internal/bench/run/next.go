@@ -22,10 +22,14 @@ type step struct {
 	load      search.Load // measure it
 	finish    bool        // nothing is left to measure: the row is final
 	found     []search.Found
+	round     int // of Plan.Order; each has servers of its own
 }
 
 // next decides on the step that follows from plan and state.
 func next(p *Plan, s *State) (step, bool) {
+	if p.inRounds() {
+		return nextInRounds(p, s)
+	}
 	for _, e := range p.Engines {
 		if _, known := s.Engines[e.ID]; !known {
 			return step{capture: e.ID}, true

@@ -79,6 +79,8 @@ type Plan struct {
 	Scenarios  []Scenario         `json:"scenarios"`
 	Engines    []EnginePlan       `json:"engines"`
 	Candidates []config.Candidate `json:"candidates"`
+	Order      *Order             `json:"order,omitempty"` // nil = that of Candidates
+	AB         *AB                `json:"ab,omitempty"`    // the run compares its two candidates
 	Warnings   []config.Warning   `json:"warnings"`
 }
 
@@ -169,6 +171,7 @@ func NewPlan(f *config.File, set engine.Set, o Options) (*Plan, error) {
 	if err := p.addEngines(f, set); err != nil {
 		return nil, err
 	}
+	p.drawOrder()
 	if p.Smoke {
 		p.Warnings = append(p.Warnings, config.Warning{Code: "smoke", Message: fmt.Sprintf("flow check: at most %d candidates of each engine, %d prompts, lengths of at most %d in and %d out, no rate search; its figures say nothing about performance", effort.Candidates, effort.Prompts, effort.InputLen, effort.OutputLen)})
 	}
@@ -488,7 +491,10 @@ func (p *Plan) check(set engine.Set) error {
 		}
 		slugs[s.Slug] = true
 	}
-	return nil
+	if err := p.checkAB(); err != nil {
+		return err
+	}
+	return p.checkOrder()
 }
 
 // secrets says where the plan holds something that was redacted when it was

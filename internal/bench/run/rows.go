@@ -157,6 +157,7 @@ func (r *row) addPoints(trials []TrialDone, found []search.Found, p *Plan, sc Sc
 	for i, t := range trials {
 		points[i] = t.Trial.Point
 	}
+	p.blocks(points)
 	best := bestOf(points, sc.SLA, standsFor(found, trials))
 	for i := range points {
 		points[i].Chosen = i == best

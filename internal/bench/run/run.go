@@ -298,7 +298,7 @@ func (r *runner) do(ctx context.Context, st step) error {
 	case st.finish:
 		return r.finish(st)
 	}
-	if r.server != nil && r.server.candidate != st.candidate.ID {
+	if r.server != nil && (r.server.candidate != st.candidate.ID || r.server.round != st.round) {
 		if err := r.unmount(ctx); err != nil {
 			return err
 		}
@@ -307,6 +307,7 @@ func (r *runner) do(ctx context.Context, st step) error {
 		if err := r.mount(ctx, *st.candidate); err != nil || r.server == nil {
 			return err
 		}
+		r.server.round = st.round
 	}
 	return r.measure(ctx, st)
 }

@@ -36,6 +36,7 @@ const (
 type server struct {
 	launch.Server
 	candidate string
+	round     int // of Plan.Order
 	engine    *engine.Engine
 	client    *client.Client
 	wire      engine.Wire
@@ -174,7 +175,7 @@ func (r *runner) serverSpec(c config.Candidate, ep EnginePlan, s *server) launch
 	s.model = servedName(r.plan, c)
 	return launch.Spec{
 		Name: c.ID, Engine: s.engine, Env: ep.Env, Dir: r.plan.Dir, Host: host, Port: port, Model: s.model, Log: s.log,
-		Argv:          func(port int) []string { return r.argv(c.Engine, command(s.engine, ep, c, host, port)) },
+		Argv:          func(port int) []string { return r.argvOf(c, command(s.engine, ep, c, host, port)) },
 		ReadyDeadline: time.Duration(ep.ReadyTimeoutS * float64(time.Second)),
 		APIKey:        r.apiKey, Mark: s.mark,
 		Started: func(g launch.Group) {
