@@ -42,6 +42,9 @@ type Trial struct {
 	// against, in ms; 0 = none. It sets how late the client itself may be before
 	// the trial is called invalid.
 	TightestMs float64
+	// KeepText keeps the text of answers that the server does not count, so that
+	// they can be counted afterwards; see [CountTexts].
+	KeepText bool
 	// Calibrate holds the client against the built-in server before the trial, at
 	// 1.5 times its event rate, for about a second. Without it the audit says that
 	// it was left out.
@@ -98,7 +101,7 @@ type Audit struct {
 	// EndedEarly: the caller ended the trial, which had shown enough; the arrivals
 	// that were left are among the dropped ones.
 	EndedEarly bool `json:"ended_early,omitempty"`
-	Late    int `json:"late"`    // requests that the client itself sent more than 1 ms late
+	Late       int  `json:"late"` // requests that the client itself sent more than 1 ms late
 
 	// RequestedRPS is the rate that was set. OfferedRPS is that of the arrivals
 	// as drawn, AchievedRPS that of the requests as sent: each (n − 1) over the

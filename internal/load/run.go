@@ -132,6 +132,13 @@ func encode(ctx context.Context, t Trial) ([][]byte, error) {
 	return bodies, nil
 }
 
+// textBudget bounds the text that is kept of all requests together, maxText that
+// of one, in bytes.
+const (
+	textBudget = 1 << 30
+	maxText    = 256 << 10
+)
+
 // eventBudget bounds the events that all requests together have room for from
 // the start; a request beyond its share grows.
 const (
@@ -155,6 +162,9 @@ func (r *runner) makeRecords() {
 		}
 		rec.WantInput, rec.WantOutput, rec.IgnoreEOS = q.InputLen, q.OutputLen, r.IgnoreEOS
 		rec.RequestID = r.IDPrefix + strconv.Itoa(i)
+		if r.KeepText {
+			rec.KeepText = min(maxText, textBudget/n)
+		}
 		rec.Events, slab = slab[:0:room(i)], slab[room(i):]
 		r.records[i], r.own[i], r.waits[i] = rec, -1, -1
 	}

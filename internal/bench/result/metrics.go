@@ -39,6 +39,11 @@ type Metrics struct {
 	MeanConcurrency *float64       `json:"mean_concurrency,omitempty"`
 	PeakConcurrency *int           `json:"peak_concurrency,omitempty"`
 
+	// TokensPerEvent are the tokens that a stream event after the first added, where
+	// the server counts on each; the mean also where it counts the answer alone.
+	TokensPerEvent     *metric.Dist `json:"tokens_per_event,omitempty"`
+	MeanTokensPerEvent *float64     `json:"mean_tokens_per_event,omitempty"`
+
 	// Steady and Intervals are the trial's verdict on its own figures; intervals go
 	// by the keys of the figures. See docs/measurement.md.
 	Steady    *metric.Steady             `json:"steady,omitempty"`
@@ -51,6 +56,12 @@ type Metrics struct {
 	EventGap     Latency `json:"-"` // between stream events with text
 	E2EFromSched Latency `json:"-"` // end to end, from the arrival
 	SendLag      Latency `json:"-"` // send behind the arrival
+	// The time to the first text that a user sees, to the first reasoning and to
+	// the first arguments of a tool call; only where some answers have reasoning or
+	// tool calls.
+	TTFTVisible   Latency `json:"-"`
+	TTFTReasoning Latency `json:"-"`
+	TTFTTool      Latency `json:"-"`
 }
 
 // Latency is one latency distribution in ms. A nil field was not measured.
@@ -97,6 +108,8 @@ func (m *Metrics) quantities() []quantity {
 		{"ttft", "TTFT", &m.TTFT}, {"tpot", "TPOT", &m.TPOT}, {"e2e", "E2E", &m.E2E}, {"itl", "ITL", &m.ITL},
 		{"event_gap", "event gap", &m.EventGap}, {"e2e_from_sched", "E2E from the arrival", &m.E2EFromSched},
 		{"send_lag", "send lag", &m.SendLag},
+		{"ttft_visible", "TTFT of visible text", &m.TTFTVisible}, {"ttft_reasoning", "TTFT of reasoning", &m.TTFTReasoning},
+		{"ttft_tool", "TTFT of a tool call", &m.TTFTTool},
 	}
 }
 
@@ -113,7 +126,11 @@ func FromSummary(s metric.Summary) Metrics {
 		MeanConcurrency: s.MeanConcurrency, PeakConcurrency: s.PeakConcurrency,
 		TTFT: latencyOf(s.TTFT), TPOT: latencyOf(s.TPOT), ITL: latencyOf(s.ITL), E2E: latencyOf(s.E2E),
 		EventGap: latencyOf(s.EventGap), E2EFromSched: latencyOf(s.E2EFromSched), SendLag: latencyOf(s.SendLag),
+		TokensPerEvent: s.TokensPerEvent, MeanTokensPerEvent: s.MeanTokensPerEvent,
 		Steady: s.Steady, Intervals: rowKeys(s.Intervals),
+	}
+	if s.TTFTReasoning != nil || s.TTFTTool != nil {
+		m.TTFTVisible, m.TTFTReasoning, m.TTFTTool = latencyOf(s.TTFTVisible), latencyOf(s.TTFTReasoning), latencyOf(s.TTFTTool)
 	}
 	if s.DurationS > 0 {
 		m.DurationS = ptr(s.DurationS)
@@ -153,6 +170,7 @@ func latencyOf(d *metric.Dist) Latency {
 func (m Metrics) Brief() Metrics {
 	m.InputTokens, m.OutputTokens, m.CachedTokens = nil, nil, nil
 	m.EventGap, m.E2EFromSched, m.Intervals = Latency{}, Latency{}, nil
+	m.TokensPerEvent = nil
 	for _, q := range m.quantities() {
 		q.latency.Quantiles = nil
 	}

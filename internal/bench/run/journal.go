@@ -103,7 +103,10 @@ type Trial struct {
 	OutputP50 *float64 `json:"output_len_p50,omitempty"`
 	OutputP95 *float64 `json:"output_len_p95,omitempty"`
 	Seed      uint64   `json:"seed"` // of its prompts
-	Flushed   bool     `json:"cache_flushed,omitempty"`
+	// Prompts says by whom the lengths of the prompts were counted and what that
+	// was found to be worth; "" = they are in words, or come from a file.
+	Prompts string `json:"prompts,omitempty"`
+	Flushed bool   `json:"cache_flushed,omitempty"`
 	// PlannedHitRate is the prefix-hit rate that the workload means, 0 to 1; see
 	// workload.SharedRatio. Absent = not known.
 	PlannedHitRate *float64 `json:"planned_prefix_hit_rate,omitempty"`

@@ -98,7 +98,10 @@ func (r *runner) trial(ctx context.Context, st step, dir string, attempt int) (*
 	s := r.server
 	t := &Trial{Flushed: s.flush(ctx), Warnings: slices.Clone(s.warnings)}
 	t.Seed = r.seed(st, t, attempt)
-	plan, failure := r.loadOf(st, t)
+	plan, failure := r.loadOf(ctx, st, t)
+	if ctx.Err() != nil {
+		return nil, nil, context.Cause(ctx)
+	}
 	if failure != nil {
 		return nil, failure, nil
 	}
@@ -108,6 +111,7 @@ func (r *runner) trial(ctx context.Context, st step, dir string, attempt int) (*
 			return nil, failure, err
 		}
 	}
+	plan.KeepText = r.keepsText()
 	r.show.phase("measuring")
 	server := r.watch(ctx, st)
 	watch := r.monitor(st, len(plan.Requests))
@@ -119,8 +123,15 @@ func (r *runner) trial(ctx context.Context, st step, dir string, attempt int) (*
 	if loadErr != nil && len(out.Records) == 0 {
 		return nil, &Failure{Phase: "load", Status: result.StatusFailed, Reason: loadErr.Error()}, nil
 	}
+	s.saw(out.Records)
+	r.countAnswers(ctx, t, out.Records)
+	if ctx.Err() != nil {
+		return nil, nil, context.Cause(ctx)
+	}
 	sum := r.sumUp(t, st, dir, out, loadErr)
 	t.heard(heard, out, plan.Requests)
+	t.verify(out.Records)
+	t.accepted(out.Records)
 	watch.judge(t)
 	if err := r.writeTrial(dir, out, heard); err != nil {
 		return nil, nil, err
@@ -181,7 +192,7 @@ func (t *Trial) warn(code, format string, args ...any) {
 
 // loadOf is the load of a step. Arrivals keep the scenario's seed: the same
 // gaps, scaled, at every rate and for every candidate.
-func (r *runner) loadOf(st step, t *Trial) (load.Trial, *Failure) {
+func (r *runner) loadOf(ctx context.Context, st step, t *Trial) (load.Trial, *Failure) {
 	sc, l := st.scenario, r.plan.Load
 	fail := func(err error) (load.Trial, *Failure) {
 		return load.Trial{}, &Failure{Phase: "load", Status: result.StatusFailed, Reason: err.Error()}
@@ -190,7 +201,7 @@ func (r *runner) loadOf(st step, t *Trial) (load.Trial, *Failure) {
 	if err != nil {
 		return fail(err)
 	}
-	requests, err := spec.Requests()
+	requests, err := r.requests(ctx, st, t, spec)
 	if err != nil {
 		return fail(err)
 	}
@@ -261,6 +272,7 @@ func (r *runner) warmOnce(ctx context.Context, plan load.Trial, n int) (*Failure
 	alive, cancel := r.whileAlive(ctx)
 	defer cancel(nil)
 	records, err := load.Warm(alive, plan, n)
+	r.server.saw(records)
 	switch {
 	case ctx.Err() != nil:
 		return nil, context.Cause(ctx)

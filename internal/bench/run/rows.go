@@ -205,7 +205,14 @@ func (r *row) choose(t TrialDone, p *Plan) {
 	if t.Trial.Flushed {
 		note = "prefix cache flushed before the load point"
 	}
+	if t.Trial.Prompts != "" {
+		note += "; " + t.Trial.Prompts
+	}
 	r.Normalization = &result.Normalization{Notes: note}
+	if length, rate := speculation(t.Trial.Server); length != nil {
+		on := true
+		r.SpecDecode = &result.SpecDecode{Enabled: &on, MeanAcceptLength: length, AcceptanceRate: rate}
+	}
 	a := &r.Artifacts
 	a.Folder = pt.Folder
 	if pt.Folder != "" {

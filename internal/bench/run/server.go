@@ -46,6 +46,7 @@ type server struct {
 	log       *splitLog
 	flushes   bool // the cache can be flushed, as far as known
 	warnings  []result.Warning
+	tokens    tokens
 }
 
 // mount starts a candidate and waits until it is ready. A candidate that does
