@@ -16,6 +16,7 @@ const maxBody = 64 << 20
 
 // ServeHTTP answers as the engine that is simulated would.
 func (e *Engine) ServeHTTP(w http.ResponseWriter, q *http.Request) {
+	unread(q)
 	r, known := e.route(q)
 	switch {
 	case r == nil && known:

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -30,8 +31,25 @@ const closeLag = 3 * time.Millisecond
 // closeSilently ends the connection shortly after the reply, although the header
 // has promised to keep it.
 func closeSilently(q *http.Request) {
-	if c, ok := q.Context().Value(connKey{}).(net.Conn); ok {
+	if c, ok := q.Context().Value(connKey{}).(*conn); ok {
+		c.over.Store(true)
 		time.AfterFunc(closeLag, func() { c.Close() })
+	}
+}
+
+// conn is a connection that may be over before it is closed: then nothing more
+// is read from it.
+type conn struct {
+	net.Conn
+	over atomic.Bool
+}
+
+// unread ends a request that came on a connection that is over, without a byte
+// of a reply.
+func unread(q *http.Request) {
+	if c, ok := q.Context().Value(connKey{}).(*conn); ok && c.over.Load() {
+		time.Sleep(closeLag)
+		panic(http.ErrAbortHandler)
 	}
 }
 
@@ -47,8 +65,10 @@ func (e *Engine) Serve(ctx context.Context, listen func(addr string) (net.Listen
 
 	srv := &http.Server{
 		Handler: e, ReadHeaderTimeout: 30 * time.Second, IdleTimeout: keepAlive,
-		ErrorLog:    log.New(io.Discard, "", 0), // the engine's log is all that a user sees
-		ConnContext: func(ctx context.Context, c net.Conn) context.Context { return context.WithValue(ctx, connKey{}, c) },
+		ErrorLog: log.New(io.Discard, "", 0), // the engine's log is all that a user sees
+		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
+			return context.WithValue(ctx, connKey{}, &conn{Conn: c})
+		},
 	}
 	failed := make(chan error, 1)
 	open := func() error {
