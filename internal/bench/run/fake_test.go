@@ -62,6 +62,8 @@ type backend struct {
 	warm bool
 	// dies ends the server of a candidate when it gets its n-th request.
 	dies func(name string, n int64) bool
+	// wrap puts further routes before those of a server.
+	wrap func(http.Handler) http.Handler
 	// slow multiplies the time of a token of a candidate; nil = 1.
 	slow func(name string) float64
 	// says is the text of a token of a candidate; nil = " word".
@@ -102,7 +104,11 @@ func (b *backend) Start(_ context.Context, s launch.Spec) (launch.Server, error)
 	fmt.Fprintf(s.Log, "command: %s\n", strings.Join(s.Argv(b.ports), " "))
 	b.open[f.addr] = f
 	s.Started(f.Group())
-	f.http = &http.Server{Handler: f.routes()}
+	routes := f.routes()
+	if b.wrap != nil {
+		routes = b.wrap(routes)
+	}
+	f.http = &http.Server{Handler: routes}
 	go f.http.Serve(f)
 	return f, nil
 }

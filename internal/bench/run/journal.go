@@ -106,7 +106,9 @@ type Trial struct {
 	// Prompts says by whom the lengths of the prompts were counted and what that
 	// was found to be worth; "" = they are in words, or come from a file.
 	Prompts string `json:"prompts,omitempty"`
-	Flushed bool   `json:"cache_flushed,omitempty"`
+	// Workload is the workload in words where that is not what the plan says.
+	Workload string `json:"workload,omitempty"`
+	Flushed  bool   `json:"cache_flushed,omitempty"`
 	// PlannedHitRate is the prefix-hit rate that the workload means, 0 to 1; see
 	// workload.SharedRatio. Absent = not known.
 	PlannedHitRate *float64 `json:"planned_prefix_hit_rate,omitempty"`

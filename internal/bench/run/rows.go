@@ -205,6 +205,9 @@ func (r *row) choose(t TrialDone, p *Plan) {
 	if t.Trial.Flushed {
 		note = "prefix cache flushed before the load point"
 	}
+	if t.Trial.Workload != "" {
+		w.Description = t.Trial.Workload
+	}
 	if t.Trial.Prompts != "" {
 		note += "; " + t.Trial.Prompts
 	}

@@ -61,7 +61,7 @@ func (r *runner) requests(ctx context.Context, st step, t *Trial, spec workload.
 		return spec.Requests()
 	}
 	if last := s.tokens.last; last.requests != nil && last.scenario == st.scenario.Name && last.seed == spec.Seed {
-		t.Prompts = promptsByServer
+		t.byServer(st, spec)
 		return last.requests, nil
 	}
 	r.show.phase("making prompts of exact length")
@@ -79,11 +79,16 @@ func (r *runner) requests(ctx context.Context, st step, t *Trial, spec workload.
 		return spec.Requests()
 	}
 	s.tokens.last = prompts{st.scenario.Name, spec.Seed, requests}
-	t.Prompts = promptsByServer
+	t.byServer(st, spec)
 	return requests, nil
 }
 
-const promptsByServer = "prompts of exact length by the server's tokenizer"
+// byServer says that the lengths of the prompts are exact, and what they are.
+func (t *Trial) byServer(st step, spec workload.Spec) {
+	t.Prompts = "prompts of exact length by the server's tokenizer"
+	spec.Counter, spec.Seed = func(string) (int, error) { return 0, nil }, st.scenario.Seed
+	t.Workload = spec.Describe()
+}
 
 // madeUp says that the prompts have no text of their own.
 func madeUp(spec workload.Spec) bool {
