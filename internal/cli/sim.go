@@ -57,7 +57,7 @@ everything is the engine's command line, its program words included or not:
 
 A text counts one token a word. The process ends as the engine's would: its own
 text and exit code for an unknown flag, a port in use, or too little memory.`,
-		Example: `  llmdyno sim --as vllm --gpu h100 serve meta-llama/Llama-3.1-8B-Instruct --port 8000
+		Example: `  llmdyno sim --as vllm --gpu h100 meta-llama/Llama-3.1-8B-Instruct --max-num-seqs 64
   llmdyno sim --as sglang --fault reset-stream=0.1 --seed 7 -- --model-path Qwen/Qwen3-32B --tp-size 2
   llmdyno sim --as llamacpp --help
   llmdyno sim --as trtllm --address-file addr --truth truth.jsonl openai/gpt-oss-120b --port 0`,
