@@ -84,6 +84,89 @@ const (
 	doneMark = "data: [DONE]\n\n"
 )
 
+// chatPart is an event of a chat with one part of an answer in it.
+func chatPart(member, text string) string {
+	if member == "tool_calls" {
+		return fmt.Sprintf("data: {\"choices\":[{\"delta\":{\"tool_calls\":[{\"index\":0,\"function\":{\"arguments\":%q}}]}}]}\n\n", text)
+	}
+	return fmt.Sprintf("data: {\"choices\":[{\"delta\":{%q:%q}}]}\n\n", member, text)
+}
+
+// The first event of each kind of content has its instant, and TTFT is that of the
+// first of any kind; nothing of it depends on whether the text is kept.
+func TestKindsOfContent(t *testing.T) {
+	const never = sample.Never
+	type firsts struct{ Text, Reasoning, Visible, Tool int64 }
+	think, say, call := chatPart("reasoning_content", "hm "), chatPart("content", "so "), chatPart("tool_calls", "{}")
+	finished := "data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n"
+	tests := []struct {
+		name   string
+		stream []string
+		want   firsts
+		text   string
+	}{
+		{"text alone", []string{role, say, say}, firsts{at20, never, at20, never}, "so so "},
+		{"reasoning first", []string{role, think, think, say}, firsts{at20, at20, at40, never}, "hm hm so "},
+		{"the other spelling", []string{chatPart("reasoning", "hm "), chatPart("reasoning", "so ")}, firsts{at10, at10, never, never}, "hm so "},
+		{"tool call alone", []string{role, call, call}, firsts{at20, never, never, at20}, "{}{}"},
+		{"all three", []string{think, say, call, think, say}, firsts{at10, at10, at20, at30}, "hm so {}hm so "},
+		{"two in one event", []string{role, "data: {\"choices\":[{\"delta\":{\"reasoning_content\":\"hm\",\"content\":\"so\"}}]}\n\n"}, firsts{at20, at20, at20, never}, "hmso"},
+		{"an empty text says nothing", []string{say, chatPart("reasoning_content", ""), chatPart("content", "")}, firsts{at10, never, at10, never}, "so "},
+		{"a text like a known one, empty", []string{think, think, chatPart("reasoning_content", ""), say}, firsts{at10, at10, at40, never}, "hm hm so "},
+	}
+	for _, tt := range tests {
+		for _, keep := range []int{0, 1 << 10, len(tt.text), len(tt.text) - 1} {
+			exchange(t, parts(append(tt.stream, finished, doneMark)...), Options{}, func(ctx context.Context, c *Client) {
+				rec := sample.New(0, 0)
+				rec.KeepText = keep
+				c.Stream(ctx, engine.OpenAIChat(engine.WireOptions{}), []byte("{}"), "r1", wallClock(time.Now()), &rec)
+				if got := (firsts{rec.FirstText, rec.FirstReasoning, rec.FirstVisible, rec.FirstTool}); got != tt.want || !rec.OK() {
+					t.Errorf("%s: %+v, want %+v (%s)", tt.name, got, tt.want, rec.Error)
+				}
+				want := tt.text
+				if keep < len(want) {
+					want = ""
+				}
+				if string(rec.Text) != want {
+					t.Errorf("%s: %d bytes may be kept: %q, want %q", tt.name, keep, rec.Text, want)
+				}
+			})
+		}
+	}
+}
+
+// The text is dropped where the server counts, and a cumulative one is kept once.
+func TestKeptText(t *testing.T) {
+	sofar := engine.OpenAICompletions(engine.WireOptions{})
+	decode := sofar.Decode
+	sofar.Alike = false
+	sofar.Decode = func(data []byte, d *engine.Delta) error {
+		err := decode(data, d)
+		d.Cumulative = true
+		return err
+	}
+	for _, tt := range []struct {
+		name   string
+		wire   engine.Wire
+		stream []string
+		want   string
+		by     sample.TokenSource
+	}{
+		{"without usage", engine.OpenAICompletions(engine.WireOptions{}), []string{tokenA, tokenB, finish, doneMark}, "ab", sample.TokensEvents},
+		{"with usage", engine.OpenAICompletions(engine.WireOptions{}), []string{tokenA, tokenB, finish, usage2, doneMark}, "", sample.TokensUsage},
+		{"cumulative", sofar, []string{tokenA, "data: {\"choices\":[{\"text\":\"ab\"}]}\n\n", finish, doneMark}, "ab", sample.TokensEvents},
+	} {
+		exchange(t, parts(tt.stream...), Options{}, func(ctx context.Context, c *Client) {
+			rec := sample.New(0, 0)
+			rec.KeepText = 100
+			c.Stream(ctx, tt.wire, []byte("{}"), "r1", wallClock(time.Now()), &rec)
+			if string(rec.Text) != tt.want || rec.TokensBy != tt.by || !rec.OK() {
+				t.Errorf("%s: kept %q, counted by %q, %s; want %q by %q", tt.name, rec.Text, rec.TokensBy, rec.Error, tt.want, tt.by)
+			}
+		})
+	}
+}
+
 type event = sample.Event
 
 // got is what a stream must leave in the record.

@@ -19,6 +19,9 @@ func matchesLikeDecode(t *testing.T, s *Shape, data []byte) (matched bool) {
 	if got := len(d.Text) + len(d.Reasoning) + len(d.ToolArgs); got != n {
 		t.Fatalf("%s: %d bytes of text, %d decoded", data, n, got)
 	}
+	if n > 0 && s.Kind() != kindOf(&d) {
+		t.Fatalf("%s: text of kind %d, %d decoded", data, s.Kind(), kindOf(&d))
+	}
 	d.Text, d.Reasoning, d.ToolArgs = "", "", ""
 	if !sameDelta(d, *s.Like()) {
 		t.Fatalf("%s: like %+v, decoded %+v", data, *s.Like(), d)

@@ -78,7 +78,7 @@ type Dataset struct {
 	InputLen      []int    `yaml:"input_len" min:"1" max:"10000000" doc:"Prompt tokens of each scenario."`
 	OutputLen     []int    `yaml:"output_len" min:"1" max:"10000000" doc:"Output tokens of each scenario."`
 	Seed          uint64   `yaml:"seed" since:"2" doc:"Seed of prompts and arrivals. Default 1."`
-	TokenizerPath string   `yaml:"tokenizer_path" since:"2" doc:"Tokenizer file or folder, relative to this file. With it the lengths of prompts that are made are exact; without it they are counted in words."`
+	TokenizerPath string   `yaml:"tokenizer_path" since:"2" doc:"Tokenizer file or folder, relative to this file. With it the lengths of prompts that are made are exact; without it they are so only where the server tells the tokens of a text, and in words elsewhere. It also counts answers to which neither the server nor its tokenizer gives a count."`
 }
 
 // The kinds of datasets.
