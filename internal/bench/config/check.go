@@ -210,6 +210,7 @@ func (c *checker) benchmark() {
 	}
 	c.sla()
 	c.arrivals()
+	c.equivalence()
 	c.endpoint()
 }
 

@@ -125,7 +125,17 @@ type Benchmark struct {
 	Arrivals         Arrivals    `yaml:"arrivals" since:"2" doc:"Law of the gaps between requests."`
 	Loads            []LoadPoint `yaml:"loads" since:"2" doc:"Load points to measure, in place of the search in qps."`
 	APIKeyEnv        string      `yaml:"api_key_env" since:"2" doc:"Name of the environment variable that holds the server's API key. The key itself never stands in a file."`
+	Equivalence      Equivalence `yaml:"equivalence" since:"2" doc:"Hold the answers of each candidate against those of its baseline; one that changes them cannot win. Absent = not done."`
 	Temperature      *float64    `yaml:"temperature" since:"2" min:"0" doc:"Sampling temperature of every request."`
+}
+
+// Equivalence is how the answers of candidates are compared.
+type Equivalence struct {
+	Prompts         int      `yaml:"prompts" min:"1" max:"16" doc:"How many of the built-in prompts are answered, greedily and one after another. Default 16."`
+	Tokens          int      `yaml:"tokens" min:"1" max:"1024" doc:"Tokens of each answer that are compared. Default 32."`
+	MinAgreement    *float64 `yaml:"min_agreement" min:"0" max:"1" doc:"Smallest share of tokens before the first difference, the mean over the prompts. Default 0.5: rounding alone turns some answers another way, a broken kernel nearly all."`
+	Command         string   `yaml:"command" doc:"Evaluation command, run beside each candidate's server, split as a POSIX shell does. LLMDYNO_BASE_URL, LLMDYNO_MODEL, LLMDYNO_ENGINE and LLMDYNO_CANDIDATE are in its environment. Exit code 0 = the answers are good; its last line is kept."`
+	CommandTimeoutS float64  `yaml:"command_timeout_s" above:"0" max:"86400" doc:"Bound on the evaluation command in seconds. Default 600."`
 }
 
 // QPS is the range of the rate search, in requests per second.

@@ -68,6 +68,8 @@ type backend struct {
 	slow func(name string) float64
 	// says is the text of a token of a candidate; nil = " word".
 	says func(name string, prompt string, i int) string
+	// evaluates is the program "evaluate".
+	evaluates func(env []string) (out string, exit int)
 }
 
 type fake struct {
@@ -85,7 +87,11 @@ type fake struct {
 
 func newBackend() *backend { return &backend{open: map[string]*fake{}} }
 
-func (b *backend) Output(_ context.Context, argv, _ []string, _ time.Duration) ([]byte, int, error) {
+func (b *backend) Output(_ context.Context, argv, env []string, _ time.Duration) ([]byte, int, error) {
+	if argv[0] == "evaluate" {
+		out, exit := b.evaluates(env)
+		return []byte(out), exit, nil
+	}
 	if b.missing || slices.Contains([]string{"nvidia-smi", "dcgmi", "rocm-smi"}, argv[0]) {
 		return nil, -1, fmt.Errorf("running %s: %w", argv[0], fs.ErrNotExist)
 	}
@@ -218,18 +224,20 @@ func (f *fake) complete(w http.ResponseWriter, r *http.Request) {
 	var body struct {
 		MaxTokens int    `json:"max_tokens"`
 		Prompt    string `json:"prompt"`
+		Stream    bool   `json:"stream"`
 	}
 	json.NewDecoder(r.Body).Decode(&body)
+	if !body.Stream {
+		f.whole(w, body.Prompt, body.MaxTokens)
+		return
+	}
 	f.flying.Add(1)
 	defer f.flying.Add(-1)
 	w.Header().Set("Content-Type", "text/event-stream")
 	for i := range body.MaxTokens {
-		slow, text := 1.0, " word"
+		slow, text := 1.0, f.word(body.Prompt, i)
 		if f.slow != nil {
 			slow = f.slow(f.spec.Name)
-		}
-		if f.says != nil {
-			text = f.says(f.spec.Name, body.Prompt, i)
 		}
 		time.Sleep(time.Duration(slow * 1e7 * float64(f.flying.Load())))
 		if r.Context().Err() != nil {
@@ -243,6 +251,21 @@ func (f *fake) complete(w http.ResponseWriter, r *http.Request) {
 		w.(http.Flusher).Flush()
 	}
 	fmt.Fprintf(w, "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":16,\"completion_tokens\":%d}}\n\ndata: [DONE]\n\n", body.MaxTokens)
+}
+
+func (f *fake) word(prompt string, i int) string {
+	if f.says == nil {
+		return " word"
+	}
+	return f.says(f.spec.Name, prompt, i)
+}
+
+func (f *fake) whole(w http.ResponseWriter, prompt string, tokens int) {
+	text := ""
+	for i := range tokens {
+		text += f.word(prompt, i)
+	}
+	fmt.Fprintf(w, `{"choices":[{"index":0,"text":%q,"finish_reason":"length"}],"usage":{"prompt_tokens":8,"completion_tokens":%d}}`, text, tokens)
 }
 
 // somePlan is a plan of n candidates and two scenarios whose TPOT limit is met

@@ -36,6 +36,7 @@ const (
 	KindServerReady   Kind = "server_ready"
 	KindServerEnded   Kind = "server_ended" // nothing of it is left
 	KindStartFailed   Kind = "start_failed" // the candidate cannot be measured
+	KindAnswers       Kind = "answers_done" // its greedy answers, and the evaluation command
 	KindTrialBegun    Kind = "trial_begun"
 	KindTrialDone     Kind = "trial_done"
 	KindScenarioDone  Kind = "scenario_done" // its row is final
@@ -57,6 +58,7 @@ type Entry struct {
 	Group     *launch.Group `json:"group,omitempty"`
 	StartupS  float64       `json:"startup_s,omitempty"`
 	Failure   *Failure      `json:"failure,omitempty"`
+	Answers   *Answers      `json:"answers,omitempty"`
 	Trial     *Trial        `json:"trial,omitempty"`
 	Reason    string        `json:"reason,omitempty"`
 	Status    string        `json:"status,omitempty"`
@@ -133,6 +135,7 @@ type CandidateState struct {
 	Ready   int // of these, ready
 	Deaths  int // trials that the server did not survive
 	Failure *Failure
+	Answers *Answers               // nil = not asked
 	Trials  map[string][]TrialDone // by scenario, in the order of their end
 }
 
@@ -201,6 +204,11 @@ func (s *State) Apply(e Entry) error {
 			return fmt.Errorf("%s without failure: %w", e.Kind, errJournal)
 		}
 		c.Failure = e.Failure
+	case KindAnswers:
+		if e.Answers == nil {
+			return fmt.Errorf("%s without answers: %w", e.Kind, errJournal)
+		}
+		c.Answers = e.Answers
 	case KindTrialDone:
 		if e.Trial == nil || e.Load == nil {
 			return fmt.Errorf("%s without trial or load: %w", e.Kind, errJournal)

@@ -79,9 +79,11 @@ type Plan struct {
 	Scenarios  []Scenario         `json:"scenarios"`
 	Engines    []EnginePlan       `json:"engines"`
 	Candidates []config.Candidate `json:"candidates"`
-	Order      *Order             `json:"order,omitempty"` // nil = that of Candidates
-	AB         *AB                `json:"ab,omitempty"`    // the run compares its two candidates
-	Warnings   []config.Warning   `json:"warnings"`
+	// Equivalence: the answers are compared; nil = they are not.
+	Equivalence *EquivalencePlan `json:"equivalence,omitempty"`
+	Order       *Order           `json:"order,omitempty"` // nil = that of Candidates
+	AB          *AB              `json:"ab,omitempty"`    // the run compares its two candidates
+	Warnings    []config.Warning `json:"warnings"`
 }
 
 // Hardware is the machine that is measured.
@@ -172,6 +174,9 @@ func NewPlan(f *config.File, set engine.Set, o Options) (*Plan, error) {
 		return nil, err
 	}
 	p.drawOrder()
+	if e := f.Equivalence(); e != nil {
+		p.Equivalence = &EquivalencePlan{Prompts: min(e.Prompts, len(fixedPrompts)), Tokens: e.Tokens, MinAgreement: e.MinAgreement, Command: e.Words, CommandTimeoutS: e.CommandTimeoutS}
+	}
 	if p.Smoke {
 		p.Warnings = append(p.Warnings, config.Warning{Code: "smoke", Message: fmt.Sprintf("flow check: at most %d candidates of each engine, %d prompts, lengths of at most %d in and %d out, no rate search; its figures say nothing about performance", effort.Candidates, effort.Prompts, effort.InputLen, effort.OutputLen)})
 	}

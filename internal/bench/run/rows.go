@@ -60,7 +60,7 @@ func baseRow(p *Plan, s *State, e *engine.Engine, f Facts, c config.Candidate, s
 		Artifacts: result.Artifacts{ServerHelp: facts.Help},
 		Warnings:  slices.Clone(facts.Warnings),
 	}}
-	r.Memory = memoryOf(e, c)
+	r.Memory, r.Equivalence = memoryOf(e, c), p.equivalence(s, c)
 	if len(facts.Options) > 0 {
 		r.ValidatedCLIFlags = &result.ValidatedFlags{Server: knownFlags(e, c, facts.Options)}
 	}
@@ -200,6 +200,10 @@ func (r *row) choose(t TrialDone, p *Plan) {
 		no := false
 		r.SLA.Passed = &no
 		r.SLA.Violations = append(r.SLA.Violations, "the measurement is not valid: "+pt.Invalid)
+	}
+	if e := r.Equivalence; e != nil && e.Passed != nil && !*e.Passed {
+		r.SLA.Passed = e.Passed
+		r.SLA.Violations = append(r.SLA.Violations, "it cannot win: "+e.Reason)
 	}
 	note := "prompts that were not sent before, the prefix cache not being flushed"
 	if t.Trial.Flushed {

@@ -308,6 +308,9 @@ func (r *runner) do(ctx context.Context, st step) error {
 			return err
 		}
 		r.server.round = st.round
+		if err := r.answers(ctx, *st.candidate); err != nil {
+			return err
+		}
 	}
 	return r.measure(ctx, st)
 }
