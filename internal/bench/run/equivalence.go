@@ -90,7 +90,7 @@ func (r *runner) answers(ctx context.Context, c config.Candidate) error {
 func (r *runner) ask(ctx context.Context) *Answers {
 	e, s, greedy := r.plan.Equivalence, r.server, 0.0
 	a := &Answers{TokensBy: "words"}
-	cut := pieces
+	cut := cutWords
 	if path := r.plan.Load.TokenizerPath; path != "" {
 		t, err := token.Open(path)
 		if err != nil {
@@ -126,9 +126,9 @@ func decimals(ids []int) []string {
 	return out
 }
 
-// pieces cuts a text where no tokenizer is at hand: runs of letters and digits, and
+// cutWords cuts a text where no tokenizer is at hand: runs of letters and digits, and
 // every other character by itself, those of scripts without blanks too.
-func pieces(text string) []string {
+func cutWords(text string) []string {
 	var out []string
 	run := false
 	for _, c := range text {

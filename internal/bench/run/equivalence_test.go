@@ -76,7 +76,7 @@ func TestAnswersDecideWhoMayWin(t *testing.T) {
 func TestAgree(t *testing.T) {
 	w := func(texts ...string) (out [][]string) {
 		for _, text := range texts {
-			out = append(out, pieces(text))
+			out = append(out, cutWords(text))
 		}
 		return out
 	}
@@ -96,7 +96,7 @@ func TestAgree(t *testing.T) {
 			t.Errorf("%v and %v: %v, %d", test.a, test.b, share, same)
 		}
 	}
-	if got := strings.Join(pieces("It's 12.5 €, 東京タワー!\n\tok"), "|"); got != "It|'|s|12|.|5|€|,|東|京|タ|ワ|ー|!|ok" {
+	if got := strings.Join(cutWords("It's 12.5 €, 東京タワー!\n\tok"), "|"); got != "It|'|s|12|.|5|€|,|東|京|タ|ワ|ー|!|ok" {
 		t.Error(got)
 	}
 }
