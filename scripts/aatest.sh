@@ -4,4 +4,8 @@
 # usage: scripts/aatest.sh [comparisons, default 200]
 set -eu
 cd "$(dirname "$0")/.."
-go test ./internal/bench/run -count=1 -run '^TestAA$' -aa "${1:-200}" -timeout 60m
+program=$(mktemp -d)/aatest
+trap 'rm -rf "$(dirname "$program")"' EXIT
+go test -c -o "$program" ./internal/bench/run
+cd internal/bench/run
+"$program" -test.run '^TestAA$' -test.timeout 60m -aa "${1:-200}"

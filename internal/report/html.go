@@ -245,7 +245,7 @@ func plural(n int, word string) string {
 
 // pageFigures fit a page of 1280 px; Markdown and CSV have the others too.
 var pageFigures = []column{
-	colReqs, colOut, colReqsGPU, colOutGPU, colTTFT, colP99TTFT, colTPOT, colE2E, colSuccess, colLoad, colAccept, colPreSched, colCacheHit, colGPUs,
+	colReqs, colOut, colReqsGPU, colOutGPU, colTTFT, colP99TTFT, colTPOT, colE2E, colSuccess, colLoad, colAccept, colPreSched, colCacheHit, colAlike, colGPUs,
 }
 
 func (b *pageBuilder) sections(d *pageData) {

@@ -200,6 +200,12 @@ var (
 		}
 		return missing
 	}}
+	colAlike = column{"answers alike", true, 17, func(_ view, e result.Entry) string {
+		if q := e.Row.Equivalence; q != nil {
+			return share(q.Agreement)
+		}
+		return missing
+	}}
 	colCommand  = column{"command", false, 0, func(_ view, e result.Entry) string { return or(e.Row.ServerCommand, missing) }}
 	colArtifact = column{"artifacts", false, 16, func(_ view, e result.Entry) string { return or(strings.Join(artifacts(e.Row), ", "), missing) }}
 )
@@ -207,7 +213,7 @@ var (
 // figures are the measured columns in the order in which tables show them.
 var figures = []column{
 	colReqs, colOut, colTotal, colReqsGPU, colOutGPU, colTTFT, colP99TTFT, colTPOT, colP99TPOT, colE2E, colGoodput, colSuccess, colLoad,
-	colAccept, colPreSched, colCacheHit, colGPUs,
+	colAccept, colPreSched, colCacheHit, colAlike, colGPUs,
 }
 
 // artifacts names the files behind a row, those that upstream lists.

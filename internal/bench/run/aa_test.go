@@ -104,8 +104,7 @@ func aaCompare(t testing.TB, slower float64, seed uint64) (ab result.AB) {
 // Of comparisons of a command with itself at most 5 % may name a winner; a true
 // difference of 5 % must be found in at least 90 %. With few comparisons the bounds
 // leave room for chance: they then fail in fewer than 1 of 10,000 cases. In full:
-//
-//	go test ./internal/bench/run -run TestAA -aa 200 -v
+// scripts/aatest.sh.
 func TestAA(t *testing.T) {
 	n, mostFalse, leastFound := *aa, *aa/20, (*aa*9+9)/10
 	if n == 0 {
@@ -143,11 +142,15 @@ func TestAA(t *testing.T) {
 			}
 		}
 	})
+	say := t.Logf
+	if *aa > 0 {
+		say = func(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args...) }
+	}
 	for _, name := range []string{"itself", "slower"} {
 		d := metric.NewDist(deltas[name])
-		fmt.Fprintf(os.Stderr, "%s: mean difference %+.2f %%, standard deviation %.2f %%\n", name, 100*d.Mean, 100*d.Stddev)
+		say("%s: mean difference %+.2f %%, standard deviation %.2f %%", name, 100*d.Mean, 100*d.Stddev)
 	}
-	fmt.Fprintf(os.Stderr, "a command against itself: %d of %d comparisons name a winner (%.1f %%)\na command against one 5 %% slower: %d of %d find it (%.1f %%), %d name the slower one\n",
+	say("a command against itself: %d of %d comparisons name a winner (%.1f %%)\na command against one 5 %% slower: %d of %d find it (%.1f %%), %d name the slower one",
 		falsely.Load(), n, 100*float64(falsely.Load())/float64(n), found.Load(), n, 100*float64(found.Load())/float64(n), wrong.Load())
 	if falsely.Load() > int64(mostFalse) || found.Load() < int64(leastFound) || wrong.Load() > 0 {
 		t.Errorf("expected at most %d false winners and at least %d of %d found", mostFalse, leastFound, n)

@@ -125,7 +125,7 @@ func unredacted(p *Plan, restore func(*Plan) (*Plan, error)) (*Plan, error) {
 	if where == "" {
 		return p, nil
 	}
-	if restore == nil {
+	if restore == nil || p.AB != nil { // whose commands need not stand in the file
 		return nil, fmt.Errorf("%s holds a secret, which is not kept in run folders: hand secrets over in the environment", where)
 	}
 	full, err := restore(p)
