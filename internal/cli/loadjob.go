@@ -94,7 +94,9 @@ type loadJob struct {
 	warmup int
 	cut    shard.Cut
 	share  *float64 // intended prefix-hit rate
-	folder *artifact.Run
+	// tokenizer counts answers that nobody else counts; nil = none was given.
+	tokenizer workload.Tokenizer
+	folder    *artifact.Run
 }
 
 func (a *app) newLoadJob(ctx context.Context, r *loadRequest) (*loadJob, error) {
@@ -122,7 +124,7 @@ func (a *app) newLoadJob(ctx context.Context, r *loadRequest) (*loadJob, error) 
 	if err != nil {
 		return nil, fail(ExitUsage, "", err)
 	}
-	j := &loadJob{warmup: f.Warmup()}
+	j := &loadJob{warmup: f.Warmup(), tokenizer: spec.Tokenizer}
 	if err := a.findTarget(ctx, r, j, client.Options{BaseURL: r.url, APIKey: key, Header: header}); err != nil {
 		return nil, err
 	}
@@ -539,9 +541,11 @@ func (a *app) sendLoad(ctx context.Context, r *loadRequest, j *loadJob) (measure
 	}
 	if j.warmup > 0 && r.part.I == 1 {
 		a.logf("warming up: %d requests", j.warmup)
-		if _, err := load.Warm(ctx, t, j.warmup); err != nil {
+		warm, err := load.Warm(ctx, t, j.warmup)
+		if err != nil {
 			return measured{}, fail(ExitFailed, "", err)
 		}
+		t.KeepText = j.keepsText(warm)
 	}
 	stats := newLoadStats(len(t.Requests))
 	end := func() {}
@@ -563,6 +567,7 @@ func (a *app) sendLoad(ctx context.Context, r *loadRequest, j *loadJob) (measure
 	out, err := load.Run(ctx, t)
 	end()
 	m := measured{started: out.Started, duration: out.Duration, records: out.Records, audit: out.Client}
+	j.countAnswers(ctx, &m)
 	if restoreErr := j.cut.Restore(m.records); restoreErr != nil {
 		return m, errors.Join(err, restoreErr)
 	}
@@ -598,7 +603,7 @@ func (m *measured) hear(w *witness.Watch, j *loadJob) {
 	heard := w.Stop(answered)
 	m.heard = &heard
 	v := witness.Summarise(heard, witness.Context{Client: witness.TotalsOf(m.records), Duration: m.duration, Intended: j.share})
-	m.server, m.invalid, m.warnings = v.Server, v.Invalid, v.Warnings
+	m.server, m.invalid, m.warnings = v.Server, v.Invalid, append(m.warnings, v.Warnings...)
 }
 
 // meant are the records that the figures are made of. Of a closed loop that

@@ -359,9 +359,12 @@ func latencyTable(s metric.Summary) string {
 	for _, x := range []struct {
 		name string
 		d    *metric.Dist
-	}{{"TTFT", s.TTFT}, {"TPOT", s.TPOT}, {"ITL", s.ITL}, {"event gap", s.EventGap}, {"E2E", s.E2E}} {
-		if x.d == nil {
-			continue
+	}{
+		{"TTFT", s.TTFT}, {"- reasoning", s.TTFTReasoning}, {"- visible", s.TTFTVisible}, {"- tool call", s.TTFTTool},
+		{"TPOT", s.TPOT}, {"ITL", s.ITL}, {"event gap", s.EventGap}, {"E2E", s.E2E},
+	} {
+		if x.d == nil || x.d == s.TTFTVisible && s.TTFTReasoning == nil && s.TTFTTool == nil {
+			continue // of plain text the visible is the first of any kind
 		}
 		fmt.Fprintf(&b, "%-*s", labelWidth, x.name)
 		for _, v := range []float64{x.d.Mean, x.d.P50, x.d.P90, x.d.P95, x.d.P99, x.d.Max} {
@@ -369,8 +372,14 @@ func latencyTable(s metric.Summary) string {
 		}
 		b.WriteString("\n")
 	}
+	if n := s.MeanTokensPerEvent; n != nil && *n > oneTokenAnEvent {
+		fmt.Fprintf(&b, "a stream event brings %.2f tokens on average: the event gap is not the time between tokens\n", *n)
+	}
 	return b.String()
 }
+
+// oneTokenAnEvent is up to how many tokens an event counts as one.
+const oneTokenAnEvent = 1.05
 
 // millis writes a time in ms in at most 8 columns.
 func millis(v float64) string {
