@@ -1,0 +1,297 @@
+"""Runs benchmark clients of other projects and llmdyno's against one server, and prints
+what each recorded beside what the server knows, as a Markdown table.
+
+    go build -o /tmp/cc/llmdyno ./cmd/llmdyno && go build -o /tmp/cc/server ./scripts/compare-clients/server
+    python3.12 scripts/compare-clients/compare.py install /tmp/cc     # venvs, from PyPI: several GB
+    python3.12 scripts/compare-clients/compare.py run /tmp/cc --streams 64,512 --rounds 3
+    python3.12 scripts/compare-clients/compare.py table /tmp/cc
+
+Linux, two CPUs or more, taskset and zstd. The server runs on CPU 0, the client with all
+its processes on CPU 1. Every client sends 2 x STREAMS requests as a closed loop of
+STREAMS users to /v1/completions; each reply has 200 events, 50 a second, the first one
+planned 200 to 220 ms after the request was read. Of the rounds of a case the one with
+the least CPU time of foreign processes counts. Times are the client's own records:
+
+    TTFT error   |client's TTFT - (server's first write - request read)|
+    lag          the client's instant of an event - the server's instant of writing it;
+                 of GuideLLM, whose file has only the first and last one of a request, these
+    recorded/s   events over the time from the first to the last that the client recorded
+    CPU/event    of all processes of the client, from the first request to the last event
+    foreign      CPU time of other processes in that time, of all CPUs
+"""
+import argparse, calendar, glob, itertools, json, os, re, shutil, subprocess, sys, threading, time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.dirname(os.path.dirname(HERE))
+TICK = os.sysconf("SC_CLK_TCK")
+EVENTS, RATE, PROMPT = 200, 50, 64
+
+# What PyPI has to give. vllm without its dependencies needs only those that its client
+# imports on the way.
+PACKAGES = {
+    "guidellm": ["guidellm"],
+    "aiperf": ["aiperf"],
+    "vllm": ["torch", "aiohttp", "numpy", "tqdm", "transformers", "tokenizers", "pandas", "datasets", "regex", "pillow", "requests",
+             "cloudpickle", "psutil", "msgspec", "pydantic", "openai", "fastapi", "pybase64", "cbor2", "pyzmq", "openai-harmony",
+             "cachetools", "uvloop", "py-cpuinfo", "prometheus_client", "blake3", "gguf", "einops", "mistral_common", "depyf",
+             "lark", "partial-json-parser", "compressed-tensors", "setproctitle", "python-json-logger", "diskcache", "pyyaml",
+             "watchfiles", "xgrammar", "llguidance"],
+}
+
+VLLM_MAIN = """import argparse
+from vllm.benchmarks import serve
+p = argparse.ArgumentParser()
+serve.add_cli_args(p)
+serve.main(p.parse_args())
+"""
+
+
+def install(at):
+    os.makedirs(at, exist_ok=True)
+    for name, packages in PACKAGES.items():
+        venv = f"{at}/{name}"
+        python = f"{venv}/bin/python"
+        steps = [[sys.executable, "-m", "venv", venv], [python, "-m", "pip", "install", "-q", "uv"], [python, "-m", "uv", "pip", "install", *packages]]
+        if name == "vllm":
+            steps.append([python, "-m", "uv", "pip", "install", "--no-deps", "vllm"])
+        for step in steps:
+            print("+", " ".join(step), flush=True)
+            if subprocess.run(step, env={**os.environ, "VIRTUAL_ENV": venv}).returncode != 0:
+                print(f"{name}: not installed", flush=True)
+                break
+
+
+def prepare(at):
+    """A small tokenizer, and vLLM's client without its engine's command line."""
+    os.makedirs(f"{at}/tok", exist_ok=True)
+    shutil.copy(f"{ROOT}/internal/load/token/testdata/bpe-gpt2.json", f"{at}/tok/tokenizer.json")
+    with open(f"{at}/tok/tokenizer_config.json", "w") as f:
+        json.dump({"tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": 100000}, f)
+    with open(f"{at}/vllm_main.py", "w") as f:
+        f.write(VLLM_MAIN)
+
+
+def command(client, at, url, n, out):
+    prompts, tok = 2 * n, f"{at}/tok"
+    if client == "llmdyno":
+        return [f"{at}/llmdyno", "load", "--url", url, "--model", "m", "--engine", "openai", "--endpoint", "/v1/completions", "--concurrency", n,
+                "--num-prompts", prompts, "--input-len", PROMPT, "--output-len", EVENTS, "--no-calibration", "--quiet", "--out", f"{out}/run"]
+    if client == "vllm":
+        return [f"{at}/vllm/bin/python", f"{at}/vllm_main.py", "--backend", "openai", "--base-url", url, "--endpoint", "/v1/completions", "--model", "m",
+                "--tokenizer", tok, "--dataset-name", "random", "--random-input-len", PROMPT, "--random-output-len", EVENTS, "--num-prompts", prompts,
+                "--max-concurrency", n, "--request-rate", "inf", "--ready-check-timeout-sec", 0, "--disable-tqdm",
+                "--save-result", "--save-detailed", "--result-dir", out, "--result-filename", "vllm.json"]
+    if client == "aiperf":
+        return [f"{at}/aiperf/bin/aiperf", "profile", "--model", "m", "--url", url, "--endpoint-type", "completions", "--streaming", "--concurrency", n,
+                "--request-count", prompts, "--isl", PROMPT, "--isl-stddev", 0, "--osl", EVENTS, "--osl-stddev", 0, "--tokenizer", tok,
+                "--use-server-token-count", "--ui", "none", "--output-artifact-dir", f"{out}/aiperf"]
+    return [f"{at}/guidellm/bin/guidellm", "run", "--backend", f"kind=openai_http,target={url},model=m,request_format=/v1/completions",
+            "--profile", f"kind=concurrent,streams={n}", "--constraint", f"kind=max_requests,count={prompts}",
+            "--tokenizer", f"kind=huggingface_auto,model={tok}", "--data", f"kind=synthetic_text,prompt_tokens={PROMPT},output_tokens={EVENTS}",
+            "--output", f"kind=json,path={out}/guidellm.json", "--disable-progress"]
+
+
+# Readers: (key of the request, TTFT in ns, [(number of the event, its instant on the monotonic clock)]).
+
+def serial(text):
+    m = re.match(r"\s*r(\d+)", text or "")
+    return int(m.group(1)) if m else None
+
+
+def read_llmdyno(out, wall):
+    lines = subprocess.run(["zstd", "-dc", f"{out}/run/samples.jsonl.zst"], capture_output=True, check=True).stdout.splitlines()
+    started = json.loads(lines[0])["started"]
+    whole, frac = started.rstrip("Z").split(".") if "." in started else (started.rstrip("Z"), "0")
+    zero = calendar.timegm(time.strptime(whole, "%Y-%m-%dT%H:%M:%S")) * 10**9 + int(frac.ljust(9, "0")) - wall
+    for line in lines[1:]:
+        r = json.loads(line)
+        if not r.get("class"):
+            yield r["request_id"], r["first_text_ns"] - r["send_ns"], [(k, zero + e["at_ns"]) for k, e in enumerate(r["events"])]
+
+
+def read_vllm(out, wall):
+    d = json.load(open(f"{out}/vllm.json"))
+    for text, start, ttft, itls in zip(d["generated_texts"], d["start_times"], d["ttfts"], d["itls"]):
+        if text:
+            yield serial(text), ttft * 1e9, list(enumerate(t * 1e9 for t in itertools.accumulate([start + ttft] + itls)))
+
+
+def read_aiperf(out, wall):
+    for line in open(f"{out}/aiperf/profile_export.jsonl"):
+        r = json.loads(line)
+        m, meta = r.get("metrics") or {}, r["metadata"]
+        if "time_to_first_token" in m:
+            ttft, gaps = m["time_to_first_token"]["value"] * 1e6, m["inter_chunk_latency"]["value"]
+            times = itertools.accumulate([meta["request_start_ns"] - wall + ttft] + [g * 1e6 for g in gaps])
+            yield meta["x_request_id"], ttft, list(enumerate(times))
+
+
+def read_guidellm(out, wall):
+    for r in json.load(open(f"{out}/guidellm.json"))["benchmarks"][0]["requests"]["successful"]:
+        start, ttft = r["request_start_time"] * 1e9 - wall, r["time_to_first_token_ms"] * 1e6
+        timings = (r.get("info") or {}).get("timings") or {}
+        last = timings.get("last_token_iteration") or r["request_end_time"]
+        yield serial(r["output"]), ttft, [(0, start + ttft), (-1, last * 1e9 - wall)]
+
+
+READERS = {"llmdyno": read_llmdyno, "vllm": read_vllm, "aiperf": read_aiperf, "guidellm": read_guidellm}
+
+
+class Watch(threading.Thread):
+    """CPU time of a process with all that it starts, of another one, and of the machine."""
+
+    def __init__(self, pid, server):
+        super().__init__(daemon=True)
+        self.pid, self.server, self.looks, self.quit = pid, server, [], threading.Event()
+        self.seen = {}
+
+    def run(self):
+        while not self.quit.wait(0.1):
+            procs = {}
+            for path in glob.glob("/proc/[0-9]*/stat"):
+                try:
+                    text = open(path).read()
+                except OSError:
+                    continue
+                f = text[text.rindex(")") + 2:].split()
+                procs[int(path.split("/")[2])] = (int(f[1]), int(f[11]) + int(f[12]))
+            tree, grown = {self.pid}, True
+            while grown:
+                more = {p for p, (parent, _) in procs.items() if parent in tree} - tree
+                tree |= more
+                grown = bool(more)
+            self.seen.update({p: procs[p][1] for p in tree if p in procs})
+            f = [int(x) for x in open("/proc/stat").readline().split()[1:9]]
+            busy = sum(f) - f[3] - f[4]
+            self.looks.append((time.monotonic_ns(), sum(self.seen.values()) / TICK, procs.get(self.server, (0, 0))[1] / TICK, busy / TICK))
+
+    def between(self, begin, end):
+        before = max((l for l in self.looks if l[0] <= begin), default=self.looks[0])
+        after = min((l for l in self.looks if l[0] >= end), default=self.looks[-1])
+        return [b - a for a, b in zip(before, after)]
+
+
+def quantile(values, q):
+    v = sorted(values)
+    if not v:
+        return float("nan")
+    i = q * (len(v) - 1)
+    low = int(i)
+    return v[low] + (v[min(low + 1, len(v) - 1)] - v[low]) * (i - low)
+
+
+def measure(client, at, n, out, limit):
+    shutil.rmtree(out, ignore_errors=True)
+    os.makedirs(out)
+    truth = f"{out}/truth.jsonl"
+    server = subprocess.Popen(["taskset", "-c", "0", f"{at}/server", "-gap", f"{1000 // RATE}ms", "-spread", str(n), "-truth", truth],
+                              stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    url = server.stdout.readline().strip()
+    argv = [str(a) for a in command(client, at, url, n, out)]
+    with open(f"{out}/client.log", "w") as log:
+        env = {**os.environ, "TOKENIZERS_PARALLELISM": "false"}
+        p = subprocess.Popen(["taskset", "-c", "1", *argv], stdout=log, stderr=subprocess.STDOUT, env=env)
+        watch = Watch(p.pid, server.pid)
+        watch.start()
+        try:
+            code = p.wait(limit)
+        except subprocess.TimeoutExpired:
+            p.terminate()
+            code = p.wait(20)
+        watch.quit.set()
+        watch.join()
+    server.stdin.close()
+    server.wait(60)
+    r = {"client": client, "streams": n, "exit": code, "command": " ".join(argv).replace(at, "$AT"), "date": time.strftime("%Y-%m-%d %H:%M:%S"), "load": os.getloadavg()[0]}
+    try:
+        r.update(join(READERS[client], out, truth, watch, n))
+    except Exception as e:  # a client that failed leaves no file: the table says so
+        r["failed"] = f"{type(e).__name__}: {e}"
+    return r
+
+
+def join(reader, out, truth, watch, n):
+    lines = [json.loads(line) for line in open(truth)]
+    wall, requests = lines[0]["wall_minus_mono_ns"], [x for x in lines[1:] if x["want"] == EVENTS]
+    known = {x["serial"]: x for x in requests} | {x["id"]: x for x in requests if x.get("id")}
+    ttft, lag, at, matched = [], [], [], []
+    for key, t, events in reader(out, wall):
+        x = known.get(key)
+        if x is None or len(x["events_ns"]) != EVENTS:
+            continue
+        matched.append(x)
+        ttft.append(abs(t - (x["events_ns"][0] - x["received_ns"])) / 1e6)
+        for k, instant in events:
+            if k < EVENTS:
+                lag.append((instant - x["events_ns"][k]) / 1e6)
+                at.append(instant)
+    seen = len(matched)  # not what a client sends to see whether the server is there
+    first, last = min(x["received_ns"] for x in matched), max(x["events_ns"][-1] for x in matched)
+    end = max(max(at), last)
+    wall_s, cpu, server, busy = watch.between(first, end)
+    wall_s /= 1e9
+    return {
+        "requests": seen, "of": 2 * n, "written": seen * EVENTS / ((last - min(x["events_ns"][0] for x in matched)) / 1e9),
+        "recorded": seen * EVENTS / ((max(at) - min(at)) / 1e9),
+        "ttft50": quantile(ttft, .5), "ttft99": quantile(ttft, .99), "lag50": quantile(lag, .5), "lag99": quantile(lag, .99), "lagmax": max(lag), "lagmin": min(lag),
+        "cpu_us": cpu * 1e6 / (seen * EVENTS), "cpu": cpu / wall_s, "server": server / wall_s, "foreign": max(0, busy - cpu - server) / wall_s / os.cpu_count(),
+        "late99": quantile([x["late_ns"] / 1e6 for x in matched], .99),
+    }
+
+
+def run(at, clients, streams, rounds, limit):
+    prepare(at)
+    with open(f"{at}/results.jsonl", "a") as f:
+        for _ in range(rounds):
+            for n in streams:
+                for client in clients:
+                    r = measure(client, at, n, f"{at}/out/{client}-{n}", limit)
+                    print(json.dumps(r), file=f, flush=True)
+                    print({k: round(v, 3) if isinstance(v, float) else v for k, v in r.items() if k != "command"}, flush=True)
+
+
+def version(client, at):
+    if client == "llmdyno":
+        return subprocess.run(["git", "-C", ROOT, "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
+    return subprocess.run([f"{at}/{client}/bin/python", "-c", f"import importlib.metadata as m; print(m.version('{client}'))"], capture_output=True, text=True).stdout.strip()
+
+
+def table(at):
+    cases = {}
+    for line in open(f"{at}/results.jsonl"):
+        r = json.loads(line)
+        cases.setdefault((r["streams"], r["client"]), []).append(r)
+    print("| streams | client | events/s written | recorded | TTFT error p50 / p99, ms | lag p50 / p99 / max, ms | CPU/event, us | client CPU | foreign CPU | rounds |")
+    print("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |")
+    for (n, client), all_ in sorted(cases.items()):
+        good = [r for r in all_ if "failed" not in r and r["requests"] == r["of"]]
+        if not good:
+            print(f"| {n} | {client} {version(client, at)} | failed: {all_[-1].get('failed', 'requests missing')} | | | | | | | {len(all_)} |")
+            continue
+        r = min(good, key=lambda r: r["foreign"])
+        print(f"| {n} | {client} {version(client, at)} | {r['written']:,.0f} | {r['recorded']:,.0f} | {r['ttft50']:.2f} / {r['ttft99']:.2f} | "
+              f"{r['lag50']:.2f} / {r['lag99']:.1f} / {r['lagmax']:.0f} | {r['cpu_us']:.1f} | {100 * r['cpu']:.0f} % | {100 * r['foreign']:.0f} % | {len(good)} of {len(all_)} |")
+    print("\nCommands ($AT is the folder of the venvs, run with taskset -c 1):\n")
+    for (n, client), all_ in sorted(cases.items()):
+        if n == min(k for k, _ in cases):
+            print("    " + re.sub(r"http://[\d.:]+", "$URL", all_[-1]["command"]))
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("what", choices=["install", "run", "table"])
+    p.add_argument("at", type=os.path.abspath)
+    p.add_argument("--clients", default="llmdyno,vllm,aiperf,guidellm")
+    p.add_argument("--streams", default="64,512")
+    p.add_argument("--rounds", type=int, default=1)
+    p.add_argument("--limit", type=float, default=240, help="seconds that a client may take")
+    a = p.parse_args()
+    if a.what == "install":
+        install(a.at)
+    elif a.what == "run":
+        run(a.at, a.clients.split(","), [int(n) for n in a.streams.split(",")], a.rounds, a.limit)
+    else:
+        table(a.at)
+
+
+main()
