@@ -77,6 +77,7 @@ var mayImport = map[string][]string{
 	"scripts/tinymodel":  {"internal/tinymodel"},
 	// Kills runs and resumes them, from outside as a user would.
 	"scripts/killresume": {},
+	"scripts/compare-clients/server": {}, // what clients are compared against
 }
 
 // why is printed with a broken rule.
