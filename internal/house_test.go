@@ -77,7 +77,8 @@ var mayImport = map[string][]string{
 	"scripts/tinymodel":  {"internal/tinymodel"},
 	// Kills runs and resumes them, from outside as a user would.
 	"scripts/killresume": {},
-	"scripts/compare-clients/server": {}, // what clients are compared against
+	// What other projects' clients and ours are held against.
+	"scripts/compare-clients/server": {},
 }
 
 // why is printed with a broken rule.
