@@ -38,7 +38,7 @@ func abNotes(ab result.AB) []string {
 	title, _ := result.FigureTitle(ab.Metric)
 	line := fmt.Sprintf("The verdict rests on %s alone, beyond its interval and %s; ~ is a difference that may be noise.", title, result.Percent(ab.Threshold))
 	if ab.SD != nil && *ab.SD > 0 {
-		line += fmt.Sprintf(" Blocks differ by %s (standard deviation)", result.Percent(*ab.SD))
+		line += fmt.Sprintf(" Blocks differ by %s (standard deviation)", twoDigits(100**ab.SD)+" %")
 		if ab.BlocksFor5 > 0 {
 			line += fmt.Sprintf("; %d of them find a true difference of 5 %% in 9 of 10 cases", ab.BlocksFor5)
 		}

@@ -83,10 +83,11 @@ func gaugeOf(key string) (gauge, bool) {
 		return gauge{key, false, func(m Metrics) *float64 { return m.Goodput }}, true
 	}
 	tail, ms := strings.CutSuffix(key, "_ms")
-	if _, _, known := new(Metrics).lookup(tail); !ms || !known {
-		return gauge{}, false
+	if name, _, _ := strings.Cut(tail, "_"); !ms || !slices.ContainsFunc(new(Latency).stats(), func(s statistic) bool { return s.name == name }) {
+		return gauge{}, false // points keep no other percentiles
 	}
-	return gauge{key, true, func(m Metrics) *float64 { v, _, _ := m.lookup(tail); return v }}, true
+	_, _, known := new(Metrics).lookup(tail)
+	return gauge{key, true, func(m Metrics) *float64 { v, _, _ := m.lookup(tail); return v }}, known
 }
 
 // CompareAB judges two rows that were measured in the same blocks.

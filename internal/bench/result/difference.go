@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 
 	"llmdyno/internal/load/stat"
@@ -61,7 +62,16 @@ type Noise struct {
 // Words says what the noise is.
 func (n Noise) Words() string {
 	return fmt.Sprintf("run-to-run noise of %s: single trials vary by %s (at most %s), so that two of them must differ by more than %s; from %d trials of %s",
-		strings.ReplaceAll(n.Figure, "_", " "), Percent(n.SD), Percent(n.SDHigh), Percent(n.Floor), n.Trials, few(n.Candidates, ", "))
+		strings.ReplaceAll(n.Figure, "_", " "), roughly(n.SD), roughly(n.SDHigh), roughly(n.Floor), n.Trials, few(n.Candidates, ", "))
+}
+
+// roughly is a share in percent with two significant digits.
+func roughly(share float64) string {
+	x, err := strconv.ParseFloat(strconv.FormatFloat(100*share, 'g', 2, 64), 64)
+	if err != nil {
+		x = 100 * share
+	}
+	return strconv.FormatFloat(x, 'f', -1, 64) + " %"
 }
 
 // gauge is a figure by which rows are compared.
