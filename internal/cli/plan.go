@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"llmdyno/internal/bench/config"
+	"llmdyno/internal/bench/run"
 	"llmdyno/internal/engine"
 )
 
@@ -15,6 +16,9 @@ import (
 type plan struct {
 	SchemaVersion int `json:"schema_version"`
 	config.PlanResult
+	// Estimates are the expected costs of each strategy, under the assumptions.
+	Estimates   []run.Estimate `json:"estimates"`
+	Assumptions []string       `json:"assumptions"`
 }
 
 func newPlanCommand(a *app) *cobra.Command {
@@ -24,7 +28,9 @@ func newPlanCommand(a *app) *cobra.Command {
 		Use:   "plan FILE|cookbook:NAME",
 		Short: "List every candidate command, in the order in which they are tried",
 		Long: `List every candidate of every enabled engine with its exact command. Warnings name
-what the limit cuts off and which searched values are never tried. Nothing is started.`,
+what the limit cuts off and which searched values are never tried. Then the expected
+wall time and GPU hours of each search strategy, and what they assume. Nothing is
+started.`,
 		Example: `  llmdyno bench plan cookbook:qwen3-coder-next
   llmdyno bench plan mine.yaml --engines sglang,vllm --format json`,
 		Args: exactArgs(1, "one file or cookbook:NAME"),
@@ -42,8 +48,12 @@ what the limit cuts off and which searched values are never tried. Nothing is st
 				return err
 			}
 			p := config.Plan(f, a.engines, opts)
+			costs, assumed, err := run.Estimates(f, a.engines, run.Options{Engines: ids})
+			if err != nil {
+				return fail(ExitNo, "llmdyno bench validate "+args[0]+" explains", err)
+			}
 			if format == "json" {
-				return a.printJSON(plan{1, p})
+				return a.printJSON(plan{1, p, costs, assumed})
 			}
 			for _, w := range f.Scenarios() {
 				a.logf("scenario %s: %s", w.Name, f.Describe(w))
@@ -54,6 +64,14 @@ what the limit cuts off and which searched values are never tried. Nothing is st
 			for _, w := range p.Warnings {
 				a.logf("warning: %s", w.Message)
 			}
+			for _, e := range costs {
+				mark := ""
+				if e.Chosen {
+					mark = " (this file's)"
+				}
+				a.logf("expected cost%s: %s", mark, e.Words())
+			}
+			a.logf("assumed: %s", strings.Join(assumed, "; "))
 			return nil
 		},
 	}

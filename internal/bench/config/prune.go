@@ -11,7 +11,7 @@ import (
 // maxPool is the most candidates of one engine that a strategy chooses from.
 const maxPool = 2000
 
-// bounded is the strategy whose list is cut at the limit.
+// boundedProduct is the strategy whose list is cut at the limit.
 const boundedProduct = "bounded_product"
 
 // pools says that the strategy chooses from the whole search space.
@@ -31,17 +31,10 @@ type pruned struct {
 // differ from one that is in the pool. The baseline is never asked.
 func (f *File) prune(g *generation, e *engine.Engine, s EngineSection, flags Flags, alike map[string]bool) bool {
 	x := section{checker: &checker{f: f}, e: e, s: s}
-	setup := x.setup(flags)
-	for _, c := range e.Constraints {
-		if !c.Fatal {
-			continue
-		}
-		if _, problem := c.Check(setup); problem != "" {
-			if g.pruned.dead++; g.pruned.rule == "" {
-				g.pruned.rule = fmt.Sprintf("%s (rule %s)", problem, c.ID)
-			}
-			return true
-		}
+	if problem := x.fatal(flags); problem != "" {
+		g.pruned.dead++
+		g.pruned.rule = or(g.pruned.rule, problem)
+		return true
 	}
 	if alike[f.effect(e, s, flags)] {
 		if g.pruned.alike++; g.pruned.reason == "" {
@@ -50,6 +43,24 @@ func (f *File) prune(g *generation, e *engine.Engine, s EngineSection, flags Fla
 		return true
 	}
 	return false
+}
+
+// fatal is why a candidate cannot start; "" = nothing is known against it.
+func (x section) fatal(flags Flags) string {
+	have := x.f.Hardware.GPUCount * x.nodes(flags)
+	if need := x.gpus(flags); have > 0 && need > have {
+		return fmt.Sprintf("it needs %d GPUs of %d", need, have)
+	}
+	setup := x.setup(flags)
+	for _, c := range x.e.Constraints {
+		if !c.Fatal {
+			continue
+		}
+		if _, problem := c.Check(setup); problem != "" {
+			return fmt.Sprintf("%s (rule %s)", problem, c.ID)
+		}
+	}
+	return ""
 }
 
 // effect is a key under which candidates meet that cannot differ in anything

@@ -1,6 +1,7 @@
 package run
 
 import (
+	"fmt"
 	"slices"
 
 	"llmdyno/internal/bench/config"
@@ -136,7 +137,7 @@ func (p *Plan) halvingStep(s *State, pool []*config.Candidate) (step, bool) {
 	for round := 1; round < rounds; round++ {
 		scores := make([][]float64, len(entered))
 		for k, i := range entered {
-			st, rates, more := p.roundStep(s, pool[i], round, rounds)
+			st, rates, more := p.roundStep(s, pool[i], round)
 			if more {
 				return st, true
 			}
@@ -163,14 +164,14 @@ func (p *Plan) halvingStep(s *State, pool []*config.Candidate) (step, bool) {
 
 // roundStep is what is left of a candidate's round; without, rates are what it
 // holds at each scenario.
-func (p *Plan) roundStep(s *State, c *config.Candidate, round, rounds int) (step, []float64, bool) {
+func (p *Plan) roundStep(s *State, c *config.Candidate, round int) (step, []float64, bool) {
 	rates := make([]float64, len(p.Scenarios))
 	if s.over(p, *c) != "" {
 		return step{}, rates, false
 	}
 	for j := range p.Scenarios {
 		sc := &p.Scenarios[j]
-		n := p.roundSpec(round, rounds).Next(s.measured(c.ID, *sc))
+		n := p.roundSpec(round).Next(s.measured(c.ID, *sc))
 		if !n.Done && !s.untrusted(c.ID, *sc) {
 			return step{candidate: c, scenario: sc, load: n.Load}, nil, true
 		}
@@ -183,7 +184,7 @@ func (p *Plan) roundStep(s *State, c *config.Candidate, round, rounds int) (step
 
 // roundSpec is the search of a round before the last: shorter, coarser, without
 // confirmations.
-func (p *Plan) roundSpec(round, rounds int) search.Spec {
+func (p *Plan) roundSpec(round int) search.Spec {
 	spec := p.spec()
 	spec.Stage = round
 	if spec.Ladder != nil {
@@ -194,12 +195,19 @@ func (p *Plan) roundSpec(round, rounds int) search.Spec {
 	return spec
 }
 
-// lastRound is what the last round showed that a candidate took part in.
+// lastRound says with what a candidate fell out. Its rate is none that counts:
+// the load points were short, and the last round measures in full.
 func (p *Plan) lastRound(s *State, c config.Candidate, sc Scenario, rounds int) []search.Found {
 	var found []search.Found
-	for round := 1; round < rounds; round++ {
-		if n := p.roundSpec(round, rounds).Next(s.measured(c.ID, sc)); n.Done && p.spec().Ladder != nil {
-			found = n.Found
+	for round := 1; round < rounds && p.spec().Ladder != nil; round++ {
+		n := p.roundSpec(round).Next(s.measured(c.ID, sc))
+		if !n.Done {
+			break
+		}
+		found = nil
+		for _, f := range n.Found {
+			found = append(found, search.Found{MaxConcurrency: f.MaxConcurrency,
+				Reason: fmt.Sprintf("given up after round %d of %d, being of the worse half: it held %.4g req/s at short load points", round, rounds, f.Feasible)})
 		}
 	}
 	return found

@@ -70,7 +70,7 @@ func (r *runner) monitor(st step, requests int) *watch {
 		return nil
 	}
 	return &watch{monitor: search.Monitor{
-		Targets: search.Targets(st.scenario.SLA), Planned: requests,
+		Targets: search.Targets(st.scenario.SLA), Planned: requests, Rate: st.load.RateRPS,
 		Whole: st.load.Kind == search.KindConfirm, Least: r.plan.Load.Ladder.Least,
 	}}
 }

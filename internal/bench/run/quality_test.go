@@ -47,7 +47,7 @@ func (v *virtual) measure(ladder search.Ladder, l search.Load) search.Measured {
 	if v.engine == nil {
 		return search.Measured{Load: l}
 	}
-	m := &search.Monitor{Targets: search.Targets(v.sla), Planned: n, Whole: l.Kind == search.KindConfirm, Least: ladder.Least}
+	m := &search.Monitor{Targets: search.Targets(v.sla), Planned: n, Rate: l.RateRPS, Whole: l.Kind == search.KindConfirm, Least: ladder.Least}
 	verdict := v.put(m, l.RateRPS, n, v.seedOf(l))
 	v.seconds += verdict.Seconds
 	v.requests += verdict.Requests
@@ -174,13 +174,12 @@ var spaces = map[string]string{
       max_num_batched_tokens: [512, 2048, 4096, 8192]
       max_num_seqs: [16, 48, 128, 256]
       async_scheduling: [false, true]
-      kv_cache_dtype: [auto, fp8]
       enforce_eager: [true, false]
 `,
 	"trtllm": `    base_server_flags: {backend: pytorch, tp_size: 1, max_seq_len: 8192}
     search_space:
       max_num_tokens: [1024, 2048, 4096, 8192, 16384]
-      max_batch_size: [8, 16, 32, 64, 128, 256]
+      max_batch_size: [8, 32, 64, 128]
       kv_cache_free_gpu_memory_fraction: [0.2, 0.5, 0.85]
 `,
 	"tokenspeed": `    base_server_flags: {tensor_parallel_size: 1, gpu_memory_utilization: 0.9, max_model_len: 8192}
@@ -188,7 +187,6 @@ var spaces = map[string]string{
       max_num_seqs: [16, 48, 128, 256]
       chunked_prefill_size: [512, 2048, 8192]
       disable_overlap_schedule: [true, false]
-      enforce_eager: [true, false]
       attention_backend: [triton, fa3, flashinfer]
 `,
 }
@@ -205,10 +203,10 @@ func (l landscape) candidates(t *testing.T) []config.Candidate {
 	return config.Plan(f, all.Engines(), config.Options{}).Candidates
 }
 
-func start(t *testing.T, c config.Candidate) *sim.Engine {
+func start(t *testing.T, c config.Candidate, slow float64) *sim.Engine {
 	t.Helper()
 	e, _ := all.Engines().Lookup(string(c.Engine))
-	s, err := sim.New(sim.Options{Surface: e.Surface, Argv: c.Argv, GPU: "h100", PID: 1})
+	s, err := sim.New(sim.Options{Surface: e.Surface, Argv: c.Argv, GPU: "h100", PID: 1, Slow: slow})
 	if err != nil {
 		return nil // it does not fit into the memory, say
 	}
@@ -234,7 +232,7 @@ type answer struct {
 func rateQuality(t *testing.T, name, words string, sla result.SLA, seeds, n int) answer {
 	t.Helper()
 	c := landscape{engine: name, input: 1000, output: 100}.candidates(t)[0]
-	v := &virtual{engine: start(t, c), input: 1000, output: 100, n: n, sla: sla}
+	v := &virtual{engine: start(t, c, 1), input: 1000, output: 100, n: n, sla: sla}
 	r := search.Range{Lower: 1, Upper: 64}
 	a := answer{engine: name, limits: words, truth: v.capacity(r, 40), seeds: seeds}
 	for s := range seeds {
@@ -279,6 +277,135 @@ func TestRateSearchQuality(t *testing.T) {
 		}
 		if a.share > 0.5 {
 			t.Errorf("%s: %.0f %% of the time of the sweep", a.engine, 100*a.share)
+		}
+	}
+}
+
+// startS is the time that a server is taken to need until it is ready, seconds.
+const startS = 60
+
+// slower makes the steps of the simulated engine as long as those of a model
+// four times as large, so that load points last as long as they do there.
+const slower = 4
+
+// simulated carries a plan out on the simulated scheduler: every decision is that
+// of next, as in a run.
+type simulated struct {
+	plan    *Plan
+	engines map[string]*sim.Engine // by candidate; nil = it does not start
+	seconds float64                // of server time: starts and measuring
+	starts  int
+	points  int
+}
+
+func newSimulated(t *testing.T, l landscape, s search.Strategy, width float64, n int) *simulated {
+	t.Helper()
+	ladder := search.DefaultLadder()
+	ladder.Width = width
+	p := somePlan(0)
+	p.Candidates, p.Strategy = l.candidates(t), s
+	p.Load.Ladder, p.Load.Range = &ladder, search.Range{Lower: 0.2, Upper: 20}
+	p.Scenarios = []Scenario{{Name: l.shape, Slug: l.shape, Kind: "random", InputLen: l.input, OutputLen: l.output, NumPrompts: n, Seed: 1, SLA: limits(1200, 100)}}
+	if !*quality { // a part of the space, with the baseline
+		p.Candidates = slices.DeleteFunc(p.Candidates, func(c config.Candidate) bool { return c.Index%3 > 0 && c.Index > 0 })
+	}
+	p.Engines = []EnginePlan{{ID: p.Candidates[0].Engine, Command: []string{"x"}}}
+	return &simulated{plan: p, engines: map[string]*sim.Engine{}}
+}
+
+// run takes every step and returns the candidate that holds most.
+func (m *simulated) run(t *testing.T) (best string, rate float64) {
+	t.Helper()
+	s, up := NewState(), ""
+	put := func(e Entry) {
+		if err := s.Apply(e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for {
+		st, more := next(m.plan, s)
+		switch {
+		case !more:
+			for _, c := range m.plan.Candidates {
+				if v := s.score(c.ID, m.plan.Scenarios[0]); v > rate {
+					best, rate = c.ID, v
+				}
+			}
+			return best, rate
+		case st.capture != "":
+			put(Entry{Kind: KindEngine, Engine: &EngineFacts{ID: st.capture}})
+		case st.finish:
+			put(Entry{Kind: KindScenarioDone, Candidate: st.candidate.ID, Scenario: st.scenario.Name, Found: st.found})
+		case up != st.candidate.ID:
+			up = st.candidate.ID
+			put(Entry{Kind: KindServerBegun, Candidate: up, Mark: up})
+			m.starts++
+			m.seconds += startS
+			if m.engine(t, *st.candidate) == nil {
+				put(Entry{Kind: KindStartFailed, Candidate: up, Failure: &Failure{Phase: "start", Status: result.StatusOOM, Reason: up + " does not fit"}})
+				continue
+			}
+			put(Entry{Kind: KindServerReady, Candidate: up})
+		default:
+			v := virtual{engine: m.engine(t, *st.candidate), input: st.scenario.InputLen, output: st.scenario.OutputLen, n: st.scenario.NumPrompts,
+				sla: st.scenario.SLA, seed: st.scenario.Seed, rounds: m.plan.rounds(st.candidate.Engine)}
+			x := v.measure(*m.plan.Load.Ladder, st.load)
+			m.seconds += v.seconds
+			m.points++
+			tr := &Trial{Verdict: &x.Verdict, Point: result.Point{Status: result.StatusOK, Passed: x.Passed, RequestRate: &st.load.RateRPS}}
+			put(Entry{Kind: KindTrialDone, Candidate: up, Scenario: st.scenario.Name, Load: &st.load, Trial: tr})
+		}
+	}
+}
+
+func (m *simulated) engine(t *testing.T, c config.Candidate) *sim.Engine {
+	if _, known := m.engines[c.ID]; !known {
+		m.engines[c.ID] = start(t, c, slower)
+	}
+	return m.engines[c.ID]
+}
+
+// truth is the true capacity of a candidate.
+func (m *simulated) truth(t *testing.T, id string) float64 {
+	i := slices.IndexFunc(m.plan.Candidates, func(c config.Candidate) bool { return c.ID == id })
+	sc := m.plan.Scenarios[0]
+	v := virtual{engine: m.engine(t, m.plan.Candidates[i]), input: sc.InputLen, output: sc.OutputLen, n: sc.NumPrompts, sla: sc.SLA}
+	return v.capacity(m.plan.Load.Range, 8)
+}
+
+// TestCandidateSearchQuality: race and covering find a candidate that is as good
+// as the one that an exhaustive search finds, in a fraction of its server time.
+// With -quality the table of docs/search.md.
+func TestCandidateSearchQuality(t *testing.T) {
+	engines, shapes, n := []string{"sglang", "vllm", "trtllm", "tokenspeed"}, []landscape{{shape: "chat", input: 1000, output: 100}, {shape: "summarization", input: 4000, output: 100}}, 300
+	if !*quality {
+		engines, shapes, n = engines[2:3], shapes[:1], 150
+	}
+	for _, e := range engines {
+		for _, l := range shapes {
+			l.engine = e
+			all := newSimulated(t, l, search.StrategyProduct, 0.03, n)
+			best, _ := all.run(t)
+			truth := all.truth(t, best)
+			t.Logf("| %s %s | exhaustive | %d | %d | %.1f h | 100 %% | %s | %.2f | |", e, l.shape, all.starts, all.points, all.seconds/3600, best, truth)
+			for _, s := range search.Strategies[1:] {
+				if s == search.StrategyHalving && (!*quality || l.shape != shapes[0].shape) {
+					continue // one shape shows what it costs
+				}
+				m := newSimulated(t, l, s, 0.03, n)
+				pick, _ := m.run(t)
+				got := m.truth(t, pick)
+				t.Logf("| %s %s | %s | %d | %d | %.1f h | %.1f %% | %s | %.2f | %+.1f %% |", e, l.shape, s, m.starts, m.points, m.seconds/3600, 100*m.seconds/all.seconds, pick, got, 100*(got/truth-1))
+				if s == search.StrategyHalving {
+					continue
+				}
+				if got < 0.98*truth {
+					t.Errorf("%s %s: %s ends at %.3f req/s, the exhaustive search at %.3f", e, l.shape, s, got, truth)
+				}
+				if m.seconds > 0.3*all.seconds {
+					t.Errorf("%s %s: %s takes %.0f %% of the server time", e, l.shape, s, 100*m.seconds/all.seconds)
+				}
+			}
 		}
 	}
 }

@@ -107,8 +107,8 @@ func Cover(at [][]int) []int {
 	return picked
 }
 
-// distance is the number of flags in which two candidates differ.
-func distance(a, b []int) (n int) {
+// Distance is the number of flags in which two candidates differ.
+func Distance(a, b []int) (n int) {
 	for i := range a {
 		if a[i] != b[i] {
 			n++
@@ -199,7 +199,7 @@ func nearBest(at [][]int, standing []Standing, fresh func(int) bool) int {
 			continue
 		}
 		for i := range at {
-			if fresh(i) && distance(at[i], at[best]) == 1 {
+			if fresh(i) && Distance(at[i], at[best]) == 1 {
 				return i
 			}
 		}

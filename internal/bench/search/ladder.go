@@ -46,19 +46,19 @@ type Ladder struct {
 // DefaultLadder are the settings of the search of facts on benchmarking, 4.2:
 // ramp 1.5, width 5 %, two confirmations.
 func DefaultLadder() Ladder {
-	return Ladder{Width: 0.05, Ramp: 1.5, Confirmations: 2, Probe: 0.25, Least: 0.5, Points: 32}
+	return Ladder{Width: 0.05, Ramp: 1.5, Confirmations: 2, Probe: 0.25, Least: 0.5, Points: 40}
 }
 
 // Requests is the number of requests of a load point whose full length is full,
 // in a search of so many rounds; 0 or 1 = it has none. Each round before the last
-// is half as long as the next, with as many as an interval needs at least.
+// is half as long as the next, and none shorter than a probe.
 func Requests(l Ladder, p Load, full, rounds int) int {
 	n := float64(full)
-	if p.Kind == KindProbe && p.Stage == 0 {
+	switch {
+	case p.Stage > 0:
+		n *= max(l.Probe, math.Pow(2, -float64(max(0, rounds-p.Stage))))
+	case p.Kind == KindProbe:
 		n *= l.Probe
-	}
-	if p.Stage > 0 {
-		n /= math.Pow(2, float64(max(0, rounds-p.Stage)))
 	}
 	return max(min(full, leastEnded), int(math.Ceil(n)))
 }
@@ -150,13 +150,11 @@ func pooled(a, b []Attained) []Attained {
 func (l Ladder) next(r Range, done []Measured) (Load, *Found) {
 	rungs := l.rungs(done)
 	low, high := brackets(rungs)
-	if len(rungs) == 0 {
+	if len(rungs) == 0 && l.Challenge == 0 {
 		return l.first(r), nil
 	}
-	if l.Challenge > 0 && low == nil {
-		if c := min(round(l.Challenge), r.Upper); high != nil && high.rate == c {
-			return Load{}, l.found(rungs, fmt.Sprintf("given up: it does not hold the %s req/s of a better candidate", number(c)))
-		}
+	if load, end, open := l.challenge(r, rungs, done); open {
+		return load, end
 	}
 	switch {
 	case low == nil && high.rate <= r.Lower:
@@ -168,12 +166,16 @@ func (l Ladder) next(r Range, done []Measured) (Load, *Found) {
 	case high == nil && low.rate < r.Upper:
 		return Load{Kind: KindProbe, RateRPS: min(r.Upper, round(low.rate*l.step(rungs)))}, nil
 	}
+	if low.kind == KindProbe && l.Confirmations > 0 && (high == nil || high.kind != KindConfirm) {
+		// What is overloaded passes in the beginning: a probe is not to be built on.
+		return Load{Kind: KindTest, RateRPS: low.rate}, nil
+	}
 	if high != nil && !l.settled(low, high) {
 		if rate := round(math.Sqrt(low.rate * high.rate)); rate > low.rate && rate < high.rate {
 			return Load{Kind: KindTest, RateRPS: rate}, nil
 		}
 	}
-	if rate := l.verify(r, low, high); rate > 0 {
+	if rate := l.verify(r, rungs, low, high); rate > 0 {
 		return Load{Kind: KindConfirm, RateRPS: rate, Repeat: confirmed(done, rate)}, nil
 	}
 	return Load{}, l.found(rungs, l.reason(r, low, high))
@@ -190,26 +192,38 @@ func (l Ladder) settled(low, high *rung) bool {
 
 // verify is the rate to measure with fresh seeds, so that in the end a rate that
 // passes them and the next one that does not stand side by side; 0 = they do.
-func (l Ladder) verify(r Range, low, high *rung) float64 {
-	if l.Confirmations == 0 {
-		return 0
-	}
-	if high != nil && high.kind == KindConfirm { // walk down
-		if rate := round(high.rate / (1 + l.width(high.rate))); rate > low.rate*(1+l.Width/4) {
-			return max(r.Lower, rate)
-		}
-	}
+// Steps that go on in one direction double, and two confirmed ends are halved.
+func (l Ladder) verify(r Range, rungs []rung, low, high *rung) float64 {
+	w := 1 + l.width(low.rate)
 	switch {
+	case l.Confirmations == 0:
+		return 0
+	case high != nil && high.kind == KindConfirm && low.kind == KindConfirm:
+		rate := round(math.Sqrt(low.rate * high.rate))
+		if high.rate/low.rate <= w*1.001 || rate <= low.rate || rate >= high.rate {
+			return 0
+		}
+		return rate
+	case high != nil && high.kind == KindConfirm:
+		return max(low.rate, round(high.rate/math.Pow(w, steps(rungs, false))))
 	case low.kind != KindConfirm:
 		return low.rate
 	case high == nil:
 		return 0
-	case high.kind == KindConfirm:
-		return 0
-	case high.rate > low.rate*(1+l.width(low.rate)): // walk up
-		return min(round(low.rate*(1+l.width(low.rate))), r.Upper)
 	}
-	return high.rate
+	return min(high.rate, round(low.rate*math.Pow(w, steps(rungs, true))))
+}
+
+// steps is the size of the next step past the confirmed rates that all passed or
+// all failed, in widths: 1, 2, 4, …
+func steps(rungs []rung, passed bool) float64 {
+	n := -1
+	for _, r := range rungs {
+		if r.kind == KindConfirm && r.passed == passed {
+			n++
+		}
+	}
+	return math.Pow(2, float64(max(0, min(n, 4))))
 }
 
 // width is the relative width at which a bracket about a rate is narrow enough:
@@ -226,10 +240,33 @@ func (l Ladder) reason(r Range, low, high *rung) string {
 	return "passing and failing rate are as close as asked"
 }
 
+// challenge asks whether the rate of a better candidate is held under the very
+// seeds with which it was confirmed there; open = that is not answered, or the
+// answer ends the search. A clear failure needs no second seed.
+func (l Ladder) challenge(r Range, rungs []rung, done []Measured) (_ Load, _ *Found, open bool) {
+	if l.Challenge <= 0 {
+		return Load{}, nil, false
+	}
+	c := max(min(round(l.Challenge), r.Upper), r.Lower)
+	lost := slices.IndexFunc(done, func(m Measured) bool {
+		return m.Kind == KindConfirm && m.RateRPS == c && !m.Passed && m.Verdict.By != "misses" && m.Verdict.By != "budget"
+	})
+	i := slices.IndexFunc(rungs, func(x rung) bool { return x.rate == c && x.kind == KindConfirm })
+	reason := fmt.Sprintf("given up: it does not hold the %s req/s of a better candidate", number(c))
+	switch {
+	case i >= 0 && rungs[i].passed:
+		return Load{}, nil, false
+	case i >= 0:
+		return Load{}, l.found(rungs, reason), true
+	case lost >= 0:
+		v := done[lost].Verdict
+		return Load{}, &Found{Reason: reason, Infeasible: c, InfeasibleAt: v.Shares, Binding: v.Binding, Why: v.Reason}, true
+	}
+	return Load{Kind: KindConfirm, RateRPS: c, Repeat: confirmed(done, c)}, nil, true
+}
+
 func (l Ladder) first(r Range) Load {
 	switch {
-	case l.Challenge > 0:
-		return Load{Kind: KindTest, RateRPS: min(round(l.Challenge), r.Upper)}
 	case l.Start > 0:
 		return Load{Kind: KindProbe, RateRPS: min(max(round(l.Start), r.Lower), r.Upper)}
 	}

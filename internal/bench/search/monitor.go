@@ -46,7 +46,8 @@ func (a Attained) Share() float64 { return float64(a.Good) / float64(a.N) }
 
 // The figures of a Monitor.
 const (
-	checkEvery   = 10  // requests between two looks at the intervals
+	checkEvery   = 10  // requests between two looks at the intervals, at least
+	looks        = 32  // at the intervals of one load point, at most
 	leastEnded   = 30  // requests before the first look
 	backlogAlpha = .01 // Mann-Kendall, two-sided
 	backlogLeast = 20  // samples of the backlog
@@ -56,7 +57,10 @@ const (
 	// keptUp the share of arrivals that a server completes which still keeps up:
 	// a long window would else show growth that does not matter.
 	backlogRise = 0.5
-	keptUp      = 0.92
+	keptUp      = 0.9
+	// leastArrived is the number of arrivals in the window from which it is tested.
+	leastArrived = 50
+	backlogLooks = 3 // in succession that must see growth
 )
 
 // Monitor follows one load point and says when it has said enough. It is a pure
@@ -64,6 +68,9 @@ const (
 type Monitor struct {
 	Targets []Target
 	Planned int // requests of the load point
+	// Rate is the offered rate, requests/s; 0 = none. A burst above it is no
+	// reproach to a server.
+	Rate float64
 	// Whole: the point is measured in full when it may pass; only a hopeless one
 	// ends early.
 	Whole bool
@@ -99,7 +106,7 @@ func (m *Monitor) Ended(at float64, e Ended) bool {
 	m.at = max(m.at, at)
 	m.count(e)
 	m.misses()
-	if m.verdict == nil && m.ended >= leastEnded && m.ended%checkEvery == 0 {
+	if m.verdict == nil && m.ended >= leastEnded && m.ended%max(checkEvery, m.Planned/looks) == 0 {
 		m.look()
 	}
 	return m.verdict != nil
@@ -159,10 +166,16 @@ func (m *Monitor) Verdict() Verdict {
 }
 
 // gate is the test of a target, with as many requests as one counts for: those
-// of one busy moment are good or bad together.
+// that are in the batch together are good or bad together, so there are never
+// more independent ones than residence times have passed, nor than the series
+// itself shows.
 func (m *Monitor) gate(i int) stat.Gate {
 	n := float64(len(m.series[i]))
-	return stat.Gate{Target: m.Targets[i].Share, Budget: m.Planned, Design: max(1, n/max(1, stat.EffectiveSize(m.series[i])))}
+	pieces := stat.EffectiveSize(m.series[i])
+	if m.e2eMs > 0 {
+		pieces = min(pieces, m.at/(m.e2eMs/float64(m.ok)/1000))
+	}
+	return stat.Gate{Target: m.Targets[i].Share, Budget: m.Planned, Design: max(1, n/max(1, pieces))}
 }
 
 func (m *Monitor) state(i int) stat.State {
@@ -218,7 +231,7 @@ func (m *Monitor) backlog() {
 		m.grows = 0
 		return
 	}
-	if m.grows++; m.grows < 2 {
+	if m.grows++; m.grows < backlogLooks {
 		return
 	}
 	last := m.ticks[len(m.ticks)-1]
@@ -247,7 +260,11 @@ func (m *Monitor) growing() bool {
 		return false
 	}
 	last := m.ticks[len(m.ticks)-1]
-	if float64(last.done-first.done) >= keptUp*float64(last.sent-first.sent) || last.sent-first.sent < leastEnded {
+	sent := float64(last.sent - first.sent)
+	if m.Rate > 0 {
+		sent = min(sent, m.Rate*(last.at-first.at))
+	}
+	if float64(last.done-first.done) >= keptUp*sent || sent < leastArrived {
 		return false
 	}
 	t, _ := stat.MannKendall(stat.Blocks(x, 60, func(b []float64) float64 { return b[len(b)-1] }), backlogLag)

@@ -122,7 +122,7 @@ func (s Spec) nextOf(maxConcurrency int, done []Measured) (Load, *Found) {
 }
 
 // raceMargin is how much faster than the best a candidate must be to go on.
-const raceMargin = 0.005
+const raceMargin = 0.01
 
 func unique(caps []int) []int {
 	var out []int
