@@ -14,6 +14,7 @@ the least CPU time of foreign processes counts. Times are the client's own recor
 
     TTFT error   |client's TTFT - (server's first write - request read)|
     lag          the client's instant of an event - the server's instant of writing it;
+                 of SGLang, whose file has no instants, both counted from the request;
                  of GuideLLM, whose file has only the first and last one of a request, these
     recorded/s   events over the time from the first to the last that the client recorded
     CPU/event    of all processes of the client, from the first request to the last event
@@ -26,23 +27,24 @@ ROOT = os.path.dirname(os.path.dirname(HERE))
 TICK = os.sysconf("SC_CLK_TCK")
 EVENTS, RATE, PROMPT = 200, 50, 64
 
-# What PyPI has to give. vllm without its dependencies needs only those that its client
-# imports on the way.
-PACKAGES = {
-    "guidellm": ["guidellm"],
-    "aiperf": ["aiperf"],
-    "vllm": ["torch", "aiohttp", "numpy", "tqdm", "transformers", "tokenizers", "pandas", "datasets", "regex", "pillow", "requests",
-             "cloudpickle", "psutil", "msgspec", "pydantic", "openai", "fastapi", "pybase64", "cbor2", "pyzmq", "openai-harmony",
-             "cachetools", "uvloop", "py-cpuinfo", "prometheus_client", "blake3", "gguf", "einops", "mistral_common", "depyf",
-             "lark", "partial-json-parser", "compressed-tensors", "setproctitle", "python-json-logger", "diskcache", "pyyaml",
-             "watchfiles", "xgrammar", "llguidance"],
-}
+# What PyPI has to give. vllm cannot be installed without its dependencies to any use: its
+# client imports most of the engine on the way, torch included.
+# sglang's Rust client is a file of its own in the wheel and needs nothing else of it.
+PACKAGES = {"guidellm": ["guidellm"], "aiperf": ["aiperf"], "vllm": ["vllm"], "sglang": ["--no-deps", "sglang"]}
 
 VLLM_MAIN = """import argparse
 from vllm.benchmarks import serve
 p = argparse.ArgumentParser()
 serve.add_cli_args(p)
 serve.main(p.parse_args())
+"""
+
+SGLANG_MAIN = """import glob, importlib.util, sys
+at = glob.glob(sys.prefix + "/lib/python3*/site-packages/sglang/srt/rust_extensions/_bench.*.so")[0]
+spec = importlib.util.spec_from_file_location("_bench", at)
+m = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(m)
+m.run_argv(["sglang-bench", *sys.argv[1:]])
 """
 
 
@@ -52,8 +54,6 @@ def install(at):
         venv = f"{at}/{name}"
         python = f"{venv}/bin/python"
         steps = [[sys.executable, "-m", "venv", venv], [python, "-m", "pip", "install", "-q", "uv"], [python, "-m", "uv", "pip", "install", *packages]]
-        if name == "vllm":
-            steps.append([python, "-m", "uv", "pip", "install", "--no-deps", "vllm"])
         for step in steps:
             print("+", " ".join(step), flush=True)
             if subprocess.run(step, env={**os.environ, "VIRTUAL_ENV": venv}).returncode != 0:
@@ -69,6 +69,8 @@ def prepare(at):
         json.dump({"tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": 100000}, f)
     with open(f"{at}/vllm_main.py", "w") as f:
         f.write(VLLM_MAIN)
+    with open(f"{at}/sglang_main.py", "w") as f:
+        f.write(SGLANG_MAIN)
 
 
 def command(client, at, url, n, out):
@@ -81,6 +83,10 @@ def command(client, at, url, n, out):
                 "--tokenizer", tok, "--dataset-name", "random", "--random-input-len", PROMPT, "--random-output-len", EVENTS, "--num-prompts", prompts,
                 "--max-concurrency", n, "--request-rate", "inf", "--ready-check-timeout-sec", 0, "--disable-tqdm",
                 "--save-result", "--save-detailed", "--result-dir", out, "--result-filename", "vllm.json"]
+    if client == "sglang":
+        return [f"{at}/sglang/bin/python", f"{at}/sglang_main.py", "--backend", "vllm", "--base-url", url, "--model", "m", "--tokenizer", tok,
+                "--dataset-name", "random-ids", "--random-input-len", PROMPT, "--random-output-len", EVENTS, "--random-range-ratio", 1,
+                "--num-prompts", prompts, "--max-concurrency", n, "--warmup-requests", 0, "--disable-tqdm", "--output-details", "--output-file", f"{out}/sglang.jsonl"]
     if client == "aiperf":
         return [f"{at}/aiperf/bin/aiperf", "profile", "--model", "m", "--url", url, "--endpoint-type", "completions", "--streaming", "--concurrency", n,
                 "--request-count", prompts, "--isl", PROMPT, "--isl-stddev", 0, "--osl", EVENTS, "--osl-stddev", 0, "--tokenizer", tok,
@@ -116,6 +122,14 @@ def read_vllm(out, wall):
             yield serial(text), ttft * 1e9, list(enumerate(t * 1e9 for t in itertools.accumulate([start + ttft] + itls)))
 
 
+def read_sglang(out, wall):
+    """Its file does not say when a request began: instants since then."""
+    d = json.loads(open(f"{out}/sglang.jsonl").readline())
+    for text, ttft, itls in zip(d["generated_texts"], d["ttfts"], d["itls"]):
+        if text:
+            yield serial(text), ttft * 1e9, list(enumerate(t * 1e9 for t in itertools.accumulate([ttft] + itls)))
+
+
 def read_aiperf(out, wall):
     for line in open(f"{out}/aiperf/profile_export.jsonl"):
         r = json.loads(line)
@@ -134,7 +148,7 @@ def read_guidellm(out, wall):
         yield serial(r["output"]), ttft, [(0, start + ttft), (-1, last * 1e9 - wall)]
 
 
-READERS = {"llmdyno": read_llmdyno, "vllm": read_vllm, "aiperf": read_aiperf, "guidellm": read_guidellm}
+READERS = {"sglang": read_sglang, "llmdyno": read_llmdyno, "vllm": read_vllm, "aiperf": read_aiperf, "guidellm": read_guidellm}
 
 
 class Watch(threading.Thread):
@@ -220,6 +234,8 @@ def join(reader, out, truth, watch, n):
         if x is None or len(x["events_ns"]) != EVENTS:
             continue
         matched.append(x)
+        if reader is read_sglang:
+            events = [(k, x["received_ns"] + instant) for k, instant in events]
         ttft.append(abs(t - (x["events_ns"][0] - x["received_ns"])) / 1e6)
         for k, instant in events:
             if k < EVENTS:
@@ -281,7 +297,7 @@ def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("what", choices=["install", "run", "table"])
     p.add_argument("at", type=os.path.abspath)
-    p.add_argument("--clients", default="llmdyno,vllm,aiperf,guidellm")
+    p.add_argument("--clients", default="llmdyno,sglang,vllm,aiperf,guidellm")
     p.add_argument("--streams", default="64,512")
     p.add_argument("--rounds", type=int, default=1)
     p.add_argument("--limit", type=float, default=240, help="seconds that a client may take")
