@@ -219,7 +219,7 @@ func (b *pageBuilder) build() (pageData, error) {
 		return d, err
 	}
 	d.Notes = append(d.Notes, "Ranking: "+b.c.Rule, latencyNote+".")
-	for _, l := range append(b.legend(), b.sent()...) {
+	for _, l := range slices.Concat(b.legend(), b.sent(), b.searched()) {
 		d.Notes = append(d.Notes, l+".")
 	}
 	return d, nil

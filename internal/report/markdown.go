@@ -3,6 +3,7 @@ package report
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"llmdyno/internal/bench/result"
@@ -121,7 +122,7 @@ func (m *markdown) notes() {
 	m.line("## How to read this\n")
 	m.line("- Ranking: %s", m.c.Rule)
 	m.line("- %s.", latencyNote)
-	for _, l := range append(m.legend(), m.sent()...) {
+	for _, l := range slices.Concat(m.legend(), m.sent(), m.searched()) {
 		m.line("- %s.", mdText(l))
 	}
 	for _, k := range m.c.Classes {

@@ -222,7 +222,7 @@ func (t *terminal) notes() {
 	t.line("")
 	t.para(faint, "", "", "Ranking: "+t.c.Rule)
 	t.para(faint, "", "", strings.Join(append([]string{latencyNote}, t.legend()...), ". ")+".")
-	for _, s := range t.sent() {
+	for _, s := range append(t.sent(), t.searched()...) {
 		t.para(faint, "", "  ", s+".")
 	}
 }
