@@ -36,16 +36,16 @@ func hours(s float64) string {
 	return fmt.Sprintf("%.1f h", s/3600)
 }
 
-// What an estimate assumes. The lengths and numbers of load points are means over
-// the landscapes of docs/search.md (simulated engines, 2026-11-24).
+// What an estimate assumes. The lengths and numbers of load points are round
+// means of the tables in docs/search.md (simulated engines, 2026-11-24).
 const (
 	assumedStartS    = 120 // from the command to a ready server, seconds
 	assumedFlushS    = 2   // flush and warm-up before a load point, seconds
 	assumedE2ES      = 10  // of a request, seconds, where no limit bounds it
-	ladderPoints     = 14
-	ladderLengths    = 5.5 // of them, in full lengths
-	roundPoints      = 8   // a round of halving: no confirmations
-	loserLengths     = 0.5 // of the one load point of a candidate that does not hold the best rate
+	ladderPoints     = 15
+	ladderLengths    = 14. // of them, in full lengths
+	roundPoints      = 9   // a round of halving: no confirmations
+	loserLengths     = 1.2 // of the load point or two of a candidate that does not hold the best rate
 	overloadedLength = 0.8 // an overloaded point lasts as the server's rate has it, not as the offered one
 )
 
@@ -235,7 +235,7 @@ func (p *Plan) assumptions() []string {
 	}
 	out = append(out, strings.Join(parts, "; "))
 	if p.Load.Ladder != nil {
-		out = append(out, fmt.Sprintf("a rate search takes %d load points that last as long as %.1f in full; a candidate that does not hold the best rate %.1f", ladderPoints, ladderLengths, loserLengths))
+		out = append(out, fmt.Sprintf("a rate search takes %d load points that last as long as %g in full; a candidate that does not hold the best rate takes %g", ladderPoints, ladderLengths, loserLengths))
 	}
 	return out
 }

@@ -143,7 +143,7 @@ func (w *watch) judge(t *Trial) {
 	if p.Status == result.StatusOK && p.Passed && !v.Passed() && v.By != "budget" {
 		p.Passed, p.Violations = false, append(p.Violations, v.Reason)
 	}
-	if !p.Passed {
+	if !p.Passed || p.Invalid != "" {
 		t.Reason = serverReason(t)
 	}
 }

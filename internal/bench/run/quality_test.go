@@ -229,7 +229,7 @@ type answer struct {
 	feasible, infeasible []float64
 }
 
-func rateQuality(t *testing.T, name, words string, sla result.SLA, seeds, n int) answer {
+func rateQuality(t *testing.T, name, words string, sla result.SLA, seeds, n int, width float64) answer {
 	t.Helper()
 	c := landscape{engine: name, input: 1000, output: 100}.candidates(t)[0]
 	v := &virtual{engine: start(t, c, 1), input: 1000, output: 100, n: n, sla: sla}
@@ -238,7 +238,9 @@ func rateQuality(t *testing.T, name, words string, sla result.SLA, seeds, n int)
 	for s := range seeds {
 		v.seed, v.seconds, v.points = uint64(s+1), 0, 0
 		sweep := v.sweep(r)
-		f := v.search(r, search.DefaultLadder())
+		ladder := search.DefaultLadder()
+		ladder.Width = width
+		f := v.search(r, ladder)
 		off := math.Abs(f.Feasible/a.truth - 1)
 		if off <= 0.05 {
 			a.within++
@@ -259,19 +261,22 @@ func TestRateSearchQuality(t *testing.T) {
 	cases := []struct {
 		engine, words string
 		sla           result.SLA
+		n             int // requests of a load point
+		width         float64
 	}{
-		{"vllm", "p50 TTFT 2000 ms, p50 TPOT 20 ms", limits(2000, 20)},
-		{"vllm", "p50 TTFT 300 ms, p50 TPOT 200 ms", limits(300, 200)},
-		{"sglang", "p50 TTFT 2000 ms, p50 TPOT 30 ms", limits(2000, 30)},
-		{"tokenspeed", "p95 TTFT 500 ms, p95 TPOT 50 ms", tail},
+		{"vllm", "p50 TTFT 2000 ms, p50 TPOT 20 ms", limits(2000, 20), 1000, 0.05},
+		{"vllm", "p50 TTFT 300 ms, p50 TPOT 200 ms", limits(300, 200), 1000, 0.05},
+		{"sglang", "p50 TTFT 2000 ms, p50 TPOT 30 ms", limits(2000, 30), 1000, 0.05},
+		{"tokenspeed", "p95 TTFT 500 ms, p95 TPOT 50 ms", tail, 3000, 0.03}, // a tail needs more requests
 	}
-	seeds, n := 20, 1000
+	seeds := 20
 	if !*quality {
-		cases, seeds, n = cases[:1], 3, 400
+		cases, seeds = cases[:1], 3
+		cases[0].n = 400
 	}
 	for _, c := range cases {
-		a := rateQuality(t, c.engine, c.words, c.sla, seeds, n)
-		t.Logf("| %s | %s | %.2f | %d of %d | %.1f %% | %.0f %% | %.1f |", a.engine, a.limits, a.truth, a.within, a.seeds, 100*a.worst, 100*a.share, a.points)
+		a := rateQuality(t, c.engine, c.words, c.sla, seeds, c.n, c.width)
+		t.Logf("| %s | %s | %d | %.0f %% | %.2f | %d of %d | %.1f %% | %.0f %% | %.1f |", a.engine, a.limits, c.n, 100*c.width, a.truth, a.within, a.seeds, 100*a.worst, 100*a.share, a.points)
 		if a.within < a.seeds-a.seeds/20 {
 			t.Errorf("%s: %d of %d within 5 %% of %.3f: %.4g to %.4g", a.engine, a.within, a.seeds, a.truth, a.feasible, a.infeasible)
 		}
