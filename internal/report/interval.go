@@ -37,7 +37,11 @@ func (v view) latency(e result.Entry, name string, l result.Latency) string {
 func (v view) interval(e result.Entry, key string, x float64) string {
 	i, told := e.Row.Metrics.Intervals[key]
 	switch {
-	case !told:
+	case !told, e.Row.Smoke:
+		return ""
+	case v.narrow && i.CI == nil && i.Needs > 0:
+		return "?"
+	case v.narrow:
 		return ""
 	case i.CI == nil && i.Needs > 0:
 		return fmt.Sprintf(" (needs %d)", i.Needs)
@@ -70,11 +74,20 @@ func (v view) deltaCI(d *result.Difference) string {
 func (v view) intervalLegend() []string {
 	shown, small := false, false
 	for _, e := range v.c.Entries {
+		if e.Row.Smoke {
+			continue
+		}
 		for _, i := range e.Row.Metrics.Intervals {
 			shown, small = shown || i.CI != nil, small || i.CI == nil && i.Needs > 0
 		}
 	}
 	var out []string
+	if v.narrow {
+		if small {
+			return []string{"?: too few requests for an interval, do not rely on the figure. Intervals stand in the page and in a wider terminal"}
+		}
+		return nil
+	}
 	if shown && v.short {
 		out = append(out, "±: 95 % interval within the trial, its wider side")
 	}

@@ -126,7 +126,7 @@ func (t *terminal) best() {
 			continue
 		}
 		entries := t.entries(best)
-		t.table(t.fill(append([]column{colScenario, colCandidate}, terminalFigures...), entries))
+		t.table(t.fitted(append([]column{colScenario, colCandidate}, terminalFigures...), entries))
 		t.commands(entries)
 	}
 }
@@ -156,7 +156,7 @@ func (t *terminal) cross() {
 		t.para("", "", "", fmt.Sprintf("No candidate of any framework ran and met its SLA; the reasons are under %q.", titleFailed))
 		return
 	}
-	t.table(t.fill([]column{colScenario, colPlace, colFull, colVersus, colReqs, colOut, colOutGPU, colTTFT, colTPOT, colGPUs}, all))
+	t.table(t.fitted([]column{colScenario, colPlace, colFull, colVersus, colReqs, colOut, colOutGPU, colTTFT, colTPOT, colGPUs}, all))
 }
 
 func (t *terminal) section(title string, at []int, columns ...column) {
@@ -164,7 +164,7 @@ func (t *terminal) section(title string, at []int, columns ...column) {
 		return
 	}
 	t.title(title)
-	t.table(t.fill(columns, t.entries(at)))
+	t.table(t.fitted(columns, t.entries(at)))
 }
 
 func (t *terminal) failed() {
@@ -227,9 +227,24 @@ func (t *terminal) notes() {
 	}
 }
 
-// table writes a table that fits the width: optional columns go, the least
-// important first, and then texts are cut.
-func (t *terminal) table(tab grid) {
+// intervalsMayCost are the columns that may go so that intervals fit.
+const intervalsMayCost = 2
+
+// fitted are the cells of a table that fits the width: optional columns go, the
+// least important first, and intervals before many of them.
+func (t *terminal) fitted(columns []column, entries []result.Entry) grid {
+	narrow, wide := t.view, t.view
+	narrow.narrow, wide.narrow = true, false
+	short := t.shrunk(narrow.fill(columns, entries))
+	if long := t.shrunk(wide.fill(columns, entries)); t.natural(long) <= t.width && len(long.columns)+intervalsMayCost >= len(short.columns) {
+		return long
+	}
+	t.narrow = true // for the legend, too
+	return short
+}
+
+// shrunk leaves out optional columns until a table fits, as far as there are any.
+func (t *terminal) shrunk(tab grid) grid {
 	for t.natural(tab) > t.width {
 		at := leastImportant(tab.columns)
 		if at < 0 {
@@ -237,6 +252,13 @@ func (t *terminal) table(tab grid) {
 		}
 		tab = tab.without(at)
 	}
+	return tab
+}
+
+// table writes a table that fits the width: optional columns go, then texts are
+// cut.
+func (t *terminal) table(tab grid) {
+	tab = t.shrunk(tab)
 	w := table.NewWriter()
 	style := table.StyleLight
 	style.Options = table.Options{SeparateHeader: true}

@@ -39,6 +39,8 @@ type column struct {
 type view struct {
 	c     result.Comparison
 	short bool // little room, as on a terminal
+	// narrow: no room for intervals at all.
+	narrow bool
 }
 
 func (v view) label(e result.Entry) string { return v.c.Classes[e.Class].Label }
