@@ -236,7 +236,7 @@ func (t *terminal) fitted(columns []column, entries []result.Entry) grid {
 	narrow, wide := t.view, t.view
 	narrow.narrow, wide.narrow = true, false
 	short := t.shrunk(narrow.fill(columns, entries))
-	if long := t.shrunk(wide.fill(columns, entries)); t.natural(long) <= t.width && len(long.columns)+intervalsMayCost >= len(short.columns) {
+	if long := t.shrunk(wide.fill(columns, entries)); t.natural(long) <= t.width && len(long.columns)+intervalsMayCost >= len(short.columns) && long.has(colVersus) == short.has(colVersus) {
 		return long
 	}
 	t.narrow = true // for the legend, too

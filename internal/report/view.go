@@ -242,6 +242,11 @@ type grid struct {
 	rows    [][]string
 }
 
+// has says whether a column is there.
+func (g grid) has(c column) bool {
+	return slices.ContainsFunc(g.columns, func(x column) bool { return x.head == c.head })
+}
+
 func (g grid) without(i int) grid {
 	out := grid{columns: slices.Delete(slices.Clone(g.columns), i, i+1)}
 	for _, row := range g.rows {
