@@ -94,8 +94,11 @@ func rank(e result.Entry) string {
 	return strconv.Itoa(e.Rank)
 }
 
-// versus is the throughput against the winner's; a difference that may be noise
-// is "~", not a number.
+// tokensFigure is the figure of a difference that is one of tokens, not requests.
+const tokensFigure = "output_token_throughput"
+
+// versus is the throughput against the winner's, in requests, or in tokens where
+// those alone put it behind; a difference that may be noise is "~", not a number.
 func (v view) versus(e result.Entry) string {
 	switch {
 	case e.Outcome == result.OutcomeWinner:
@@ -104,6 +107,8 @@ func (v view) versus(e result.Entry) string {
 		return "~"
 	case e.Delta == nil:
 		return missing
+	case e.Versus != nil && e.Versus.Figure == tokensFigure:
+		return fmt.Sprintf("%+.1f %% tok/s", 100*e.Versus.Delta) + v.deltaCI(e.Versus)
 	}
 	return fmt.Sprintf("%+.1f %%", 100**e.Delta) + v.deltaCI(e.Versus)
 }

@@ -85,3 +85,22 @@ func TestNoiseIsStated(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+// A row that its tokens alone put behind says so: its requests cannot be told
+// apart from the best row's.
+func TestTokensDecideWhereRequestsDoNot(t *testing.T) {
+	row := func(id string, requests, tokens float64) Row {
+		r := within(measured(id, -1, requests), requests*0.7, requests*1.3)
+		r.Metrics.OutputTokenThroughput = ptr(tokens)
+		r.Metrics.Intervals["output_token_throughput"] = metric.Interval{CI: &[2]float64{tokens * 0.99, tokens * 1.01}, N: 100}
+		return r
+	}
+	c := Compare([]Row{row("a", 11, 500), row("b", 10, 400)}, Options{})
+	best, other := c.Entries[0], c.Entries[1]
+	if best.Row.CandidateID != "a" || other.Tied || other.Rank != 2 {
+		t.Fatalf("first %s, then rank %d, tied %v", best.Row.CandidateID, other.Rank, other.Tied)
+	}
+	if d := other.Versus; d == nil || !d.Real || d.Figure != byTokens.key || math.Abs(d.Delta+0.2) > 1e-9 {
+		t.Errorf("difference %+v, expected -20 %% of tokens", d)
+	}
+}

@@ -132,6 +132,12 @@ func (b *comparer) rank(class int) {
 		e.Delta = relative(e.Row, b.entries[winner].Row)
 		if i != winner && e.Delta != nil {
 			d := b.difference(byThroughput, &b.entries[winner], e)
+			if !d.Real && !e.Tied {
+				// What puts it behind is then its tokens.
+				if t := b.difference(byTokens, &b.entries[winner], e); t.Real {
+					d = t
+				}
+			}
 			e.Versus = &d
 		}
 	}
