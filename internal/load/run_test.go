@@ -260,7 +260,7 @@ func TestRunRefuses(t *testing.T) {
 }
 
 // The trap of a server that says keep-alive and closes the connection a moment
-// after each streamed reply (facts/real-engines.md, section 2).
+// after each streamed reply.
 func TestServerThatClosesKeptConnections(t *testing.T) {
 	s := script{first: 20 * time.Millisecond, gap: time.Millisecond, tokens: 5}
 	for _, after := range []time.Duration{1, 3 * time.Millisecond} {

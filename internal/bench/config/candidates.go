@@ -67,7 +67,7 @@ type mergedPair struct {
 
 // generate makes the candidates of one engine.
 //
-// schema_version 1 (upstream, cookbook-schema §2): the baseline; then the
+// schema_version 1 (upstream, upstream schema §2): the baseline; then the
 // product of the space, last key fastest, each combination laid over the base;
 // one that equals an earlier candidate as a Python dict is skipped; after each
 // combination the list ends when it has reached the limit. The limit is looked

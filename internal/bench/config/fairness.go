@@ -10,7 +10,7 @@ import (
 
 // prefillChunk are the keys of the cookbook that bound the tokens of one
 // prefill step, the one that counts first: the schema gives every engine its
-// own word. Source: cookbook-schema, D5 (llm-serving-auto-benchmark @afb306eb,
+// own word. Source: upstream schema, D5 (llm-serving-auto-benchmark @afb306eb,
 // 2026-07-14).
 var prefillChunk = []string{"chunked_prefill_size", "max_num_batched_tokens", "max_num_tokens"}
 

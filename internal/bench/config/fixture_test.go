@@ -9,7 +9,7 @@ import (
 )
 
 // The engines of these tests are written from the flag lists of the upstream
-// validator (cookbook-schema §1, llm-serving-auto-benchmark @afb306eb,
+// validator (upstream schema §1, llm-serving-auto-benchmark @afb306eb,
 // 2026-07-14), with a few flags that upstream does not know. They stand apart
 // from the real tables, so that a test of a rule does not move with a version
 // of an engine.

@@ -592,7 +592,7 @@ func (x section) nodes(flags Flags) int {
 	if n := x.f.Hardware.Nodes; n > 0 {
 		return n
 	}
-	if v, set := flags.Get("nnodes"); set { // upstream's key, cookbook-schema §1
+	if v, set := flags.Get("nnodes"); set { // upstream's key, upstream schema §1
 		if n, ok := v.Int(); ok {
 			return int(n)
 		}

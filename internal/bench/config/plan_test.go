@@ -14,7 +14,7 @@ import (
 var update = flag.Bool("update", false, "rewrite the generated documents")
 
 // Each testdata/plan/NAME.yaml has its commands in NAME.txt, worked out by hand
-// from the rules of candidate generation (cookbook-schema §2); they are never
+// from the rules of candidate generation (upstream schema §2); they are never
 // rewritten by a flag. A line is "ENGINE INDEX COMMAND".
 func TestPlansWorkedOutByHand(t *testing.T) {
 	files, err := filepath.Glob("testdata/plan/*.yaml")

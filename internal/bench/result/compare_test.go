@@ -86,7 +86,7 @@ func warned(c Comparison, code string) string {
 	return ""
 }
 
-// The defects of the upstream comparer, C1 to C27 of the facts about its
+// The defects of the upstream comparer, C1 to C27 of its
 // schema (afb306eb), each by its number. C16 and C17 are the renderers' and are
 // held in the report package, as are the shown parts of C5, C13, C14, C15, C18.
 func TestUpstreamDefects(t *testing.T) {

@@ -11,7 +11,7 @@ import (
 )
 
 // The keys that the upstream validator accepts without a help capture
-// (cookbook-schema section 1).
+// (upstream schema section 1).
 const upstreamKeys = `attention_backend chunked_prefill_size context_length decode_attention_backend dllm_algorithm
 	dtype enable_multimodal enable_symm_mem ep_size host kv_cache_dtype max_running_requests mem_fraction_static
 	model_loader_extra_config model_path moe_runner_backend nnodes port pp_size prefill_attention_backend

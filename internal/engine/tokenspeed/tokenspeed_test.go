@@ -11,7 +11,7 @@ import (
 )
 
 // The keys that the upstream validator accepts without a help capture
-// (cookbook-schema section 1).
+// (upstream schema section 1).
 const upstreamKeys = `attention_backend attn_tp_size chunked_prefill_size comm_fusion_max_num_tokens
 	disable_cuda_graph_padding dtype enable_allreduce_fusion enable_expert_parallel enable_mla_l1_5_cache
 	enable_prefix_caching gpu_memory_utilization host kv_cache_dtype max_model_len max_num_seqs max_prefill_tokens
