@@ -57,7 +57,7 @@ func (r *runner) audit(used usage) Audit {
 	r.connections(&a)
 	r.receiving(&a)
 	r.delivery(&a)
-	a.PeakInFlight = peakInFlight(r.records)
+	a.PeakInFlight = sample.PeakInFlight(r.records)
 	a.warn()
 	a.judge(r.records)
 	return a
@@ -184,26 +184,6 @@ func ahead(a, b []float64, tolerance float64) (far float64) {
 		far = max(far, float64(i+1)/float64(len(a))-float64(k)/float64(len(b)))
 	}
 	return far
-}
-
-// peakInFlight sweeps over the half-open intervals [send, done).
-func peakInFlight(records []sample.Record) int {
-	var starts, ends []int64
-	for i := range records {
-		if rec := &records[i]; rec.Send != sample.Never && rec.Done > rec.Send {
-			starts, ends = append(starts, rec.Send), append(ends, rec.Done)
-		}
-	}
-	slices.Sort(starts)
-	slices.Sort(ends)
-	peak, ended := 0, 0
-	for i, at := range starts {
-		for ends[ended] <= at {
-			ended++
-		}
-		peak = max(peak, i+1-ended)
-	}
-	return peak
 }
 
 func (a *Audit) warn() {

@@ -9,6 +9,8 @@
 // file. An instant that did not happen is [Never].
 package sample
 
+import "slices"
+
 // Schema names the file format; its major version changes when an old reader
 // would misread a new file.
 const (
@@ -119,3 +121,24 @@ type Record struct {
 
 // OK says whether the request succeeded.
 func (r *Record) OK() bool { return r.Class == ClassOK }
+
+// PeakInFlight is the most requests in flight at once, by a sweep over the
+// half-open intervals [send, done).
+func PeakInFlight(records []Record) int {
+	var starts, ends []int64
+	for i := range records {
+		if rec := &records[i]; rec.Send != Never && rec.Done > rec.Send {
+			starts, ends = append(starts, rec.Send), append(ends, rec.Done)
+		}
+	}
+	slices.Sort(starts)
+	slices.Sort(ends)
+	peak, ended := 0, 0
+	for i, at := range starts {
+		for ends[ended] <= at {
+			ended++
+		}
+		peak = max(peak, i+1-ended)
+	}
+	return peak
+}

@@ -42,7 +42,7 @@ func JoinAudits(parts []load.Audit, records []sample.Record) load.Audit {
 		out.OfferedRPS = rate(records, func(r *sample.Record) int64 { return r.Sched })
 	}
 	out.AchievedRPS = rate(records, func(r *sample.Record) int64 { return r.Send })
-	out.PeakInFlight = peak(records)
+	out.PeakInFlight = sample.PeakInFlight(records)
 	return out
 }
 
@@ -112,24 +112,4 @@ func rate(records []sample.Record, at func(*sample.Record) int64) *float64 {
 	}
 	rps := float64(len(x)-1) * 1e9 / float64(slices.Max(x)-slices.Min(x))
 	return &rps
-}
-
-// peak is the most requests in flight at once, over [send, done).
-func peak(records []sample.Record) int {
-	var starts, ends []int64
-	for i := range records {
-		if r := &records[i]; r.Send != sample.Never && r.Done > r.Send {
-			starts, ends = append(starts, r.Send), append(ends, r.Done)
-		}
-	}
-	slices.Sort(starts)
-	slices.Sort(ends)
-	most, ended := 0, 0
-	for i, at := range starts {
-		for ends[ended] <= at {
-			ended++
-		}
-		most = max(most, i+1-ended)
-	}
-	return most
 }
