@@ -16,7 +16,6 @@ import (
 	"llmdyno/internal/artifact"
 	"llmdyno/internal/bench/result"
 	"llmdyno/internal/bench/run"
-	"llmdyno/internal/launch"
 	"llmdyno/internal/load/stat"
 	"llmdyno/internal/report"
 )
@@ -166,40 +165,9 @@ func (a *app) startAB(ctx context.Context, r abRequest) error {
 	if err != nil {
 		return a.failAB(r, run.Result{}, err)
 	}
-	meta := p.Meta(a.build().Version, source, r.argv)
-	if !p.Simulated {
-		gpus := launch.GPUs(ctx, launch.NewLocal(a.environ))
-		meta.GPUs = gpus
-		noteGPUs(p, gpus)
-	}
-	folder, err := newFolder(r.out, p, meta, a.redactor)
-	if err != nil {
-		closeView()
-		return a.failAB(r, run.Result{}, err)
-	}
-	a.logf("run folder: %s", shortPath(folder.Dir()))
-	res, err := run.Start(ctx, env, folder, p, source)
+	res, err := a.begin(ctx, env, p, source, r.runRequest, p.Slug()+"-ab")
 	closeView()
 	return a.endAB(r, res, err)
-}
-
-// newFolder makes the folder of a run: the one named, or one with the time.
-func newFolder(out string, p *run.Plan, meta artifact.Meta, redactor *artifact.Redactor) (*artifact.Run, error) {
-	if out == "" {
-		folder, err := artifact.CreateIn(runsDir, p.Slug()+"-ab", time.Now(), meta, redactor)
-		if err != nil {
-			return nil, fail(ExitFailed, "", err)
-		}
-		return folder, nil
-	}
-	folder, err := artifact.Create(out, meta, redactor)
-	switch {
-	case errors.Is(err, artifact.ErrNotEmpty):
-		return nil, fail(ExitUsage, "", err)
-	case err != nil:
-		return nil, fail(ExitFailed, "", err)
-	}
-	return folder, nil
 }
 
 func (a *app) resumeAB(ctx context.Context, r abRequest) error {
@@ -253,15 +221,7 @@ func (a *app) failAB(r abRequest, res run.Result, err error) error {
 func (a *app) endAB(r abRequest, res run.Result, err error) error {
 	dir := shortPath(res.Dir)
 	goOn := "go on with: llmdyno bench ab --resume " + dir
-	switch {
-	case errors.Is(err, run.ErrInterrupted):
-		return a.failAB(r, res, fail(ExitInterrupted, goOn, err))
-	case err != nil && res.State == artifact.StateFailed && len(res.Rows) > 0:
-		return a.failAB(r, res, fail(ExitFailed, goOn, err))
-	case err != nil:
-		return a.failAB(r, res, err)
-	}
-	rows, err := hidden(res.Rows, a.redactor, a.engines)
+	rows, err := a.rowsOf(res, err, goOn)
 	if err != nil {
 		return a.failAB(r, res, err)
 	}

@@ -234,6 +234,14 @@ func (a *app) startRun(ctx context.Context, r runRequest) error {
 	if err != nil {
 		return a.failRun(r, run.Result{}, err)
 	}
+	res, err := a.begin(ctx, env, p, source, r, p.Slug())
+	closeView()
+	return a.endRun(r, res, err)
+}
+
+// begin makes the folder of a run, the one named or one with the time and the
+// slug, and carries the plan out in it.
+func (a *app) begin(ctx context.Context, env run.Env, p *run.Plan, source []byte, r runRequest, slug string) (run.Result, error) {
 	meta := p.Meta(a.build().Version, source, r.argv)
 	if !p.Simulated {
 		gpus := launch.GPUs(ctx, launch.NewLocal(a.environ))
@@ -241,23 +249,20 @@ func (a *app) startRun(ctx context.Context, r runRequest) error {
 		noteGPUs(p, gpus)
 	}
 	var folder *artifact.Run
+	var err error
 	if r.out != "" {
 		folder, err = artifact.Create(r.out, meta, a.redactor)
 	} else {
-		folder, err = artifact.CreateIn(runsDir, p.Slug(), time.Now(), meta, a.redactor)
+		folder, err = artifact.CreateIn(runsDir, slug, time.Now(), meta, a.redactor)
 	}
-	if err != nil {
-		closeView()
-		code := ExitFailed
-		if errors.Is(err, artifact.ErrNotEmpty) {
-			code = ExitUsage
-		}
-		return a.failRun(r, run.Result{}, fail(code, "", err))
+	switch {
+	case errors.Is(err, artifact.ErrNotEmpty):
+		return run.Result{}, fail(ExitUsage, "", err)
+	case err != nil:
+		return run.Result{}, fail(ExitFailed, "", err)
 	}
 	a.logf("run folder: %s", shortPath(folder.Dir()))
-	res, err := run.Start(ctx, env, folder, p, source)
-	closeView()
-	return a.endRun(r, res, err)
+	return run.Start(ctx, env, folder, p, source)
 }
 
 // noteGPUs fills in what the file leaves open about the GPUs of this machine.
@@ -421,19 +426,25 @@ func (a *app) failRun(r runRequest, res run.Result, err error) error {
 	return err
 }
 
+// rowsOf are the rows of a session that can be shown; a session that was cut
+// short is an error that says how to go on.
+func (a *app) rowsOf(res run.Result, err error, goOn string) ([]result.Row, error) {
+	switch {
+	case errors.Is(err, run.ErrInterrupted):
+		return nil, fail(ExitInterrupted, goOn, err)
+	case err != nil && res.State == artifact.StateFailed && len(res.Rows) > 0:
+		return nil, fail(ExitFailed, goOn, err)
+	case err != nil:
+		return nil, err
+	}
+	return hidden(res.Rows, a.redactor, a.engines)
+}
+
 // endRun shows the result and names the exit code.
 func (a *app) endRun(r runRequest, res run.Result, err error) error {
 	dir := shortPath(res.Dir)
 	goOn := "go on with: llmdyno bench run --resume " + dir
-	switch {
-	case errors.Is(err, run.ErrInterrupted):
-		return a.failRun(r, res, fail(ExitInterrupted, goOn, err))
-	case err != nil && res.State == artifact.StateFailed && len(res.Rows) > 0:
-		return a.failRun(r, res, fail(ExitFailed, goOn, err))
-	case err != nil:
-		return a.failRun(r, res, err)
-	}
-	rows, err := hidden(res.Rows, a.redactor, a.engines)
+	rows, err := a.rowsOf(res, err, goOn)
 	if err != nil {
 		return a.failRun(r, res, err)
 	}
