@@ -3,16 +3,12 @@ package trtllm
 import (
 	"embed"
 	"io/fs"
+
+	"llmdyno/internal/engine"
 )
 
 //go:embed surface
 var surfaceFiles embed.FS
 
 // surface is the captured text of the engine, one folder a version.
-func surface() fs.FS {
-	sub, err := fs.Sub(surfaceFiles, "surface")
-	if err != nil { // the name is constant and valid
-		return nil
-	}
-	return sub
-}
+func surface() fs.FS { return engine.Captured(surfaceFiles) }
