@@ -25,10 +25,10 @@ var mayImport = map[string][]string{
 	"cookbook":        {},
 	"skills":          {},
 	"internal/cli":    {"*"},
-	"internal/report": {"internal/bench/result", "internal/load/stat", "internal/incident/bundle", "internal/incident/signal", "internal/incident/dump", "internal/profile/attrib", "internal/profile/fusion", "internal/load/metric", "internal/sota/result"},
+	"internal/report": {"internal/bench/result", "internal/load/stat", "internal/incident/bundle", "internal/incident/signal", "internal/incident/dump", "internal/profile", "internal/profile/attrib", "internal/profile/fusion", "internal/profile/kernel", "internal/load/metric", "internal/sota/result"},
 
-	"internal/sota":        {"internal/bench/*", "internal/incident/*", "internal/profile/*", "internal/sota/result", "internal/launch", "internal/load/*", "internal/load", "internal/client", "internal/artifact", "internal/engine"},
-	"internal/sota/result": {"internal/bench/result", "internal/incident/signal", "internal/profile/attrib", "internal/profile/fusion", "internal/load/metric"},
+	"internal/sota":        {"internal/bench/*", "internal/incident/*", "internal/profile", "internal/profile/*", "internal/sota/result", "internal/launch", "internal/load/*", "internal/load", "internal/client", "internal/artifact", "internal/engine"},
+	"internal/sota/result": {"internal/bench/result", "internal/incident/signal", "internal/profile", "internal/profile/attrib", "internal/profile/fusion", "internal/load/metric"},
 
 	"internal/bench/run":    {"internal/bench/*", "internal/launch", "internal/load/*", "internal/load", "internal/client", "internal/artifact", "internal/engine"},
 	"internal/bench/search": {"internal/bench/config", "internal/bench/result", "internal/engine", "internal/load/stat"},
@@ -43,10 +43,14 @@ var mayImport = map[string][]string{
 	"internal/incident/bundle":  {"internal/artifact", "internal/engine"},
 	"internal/incident/dump":    {"internal/engine"},
 
-	"internal/profile/capture": {"internal/load", "internal/load/workload", "internal/client", "internal/artifact", "internal/engine"},
-	"internal/profile/fusion":  {"internal/profile/trace", "internal/profile/attrib"},
-	"internal/profile/attrib":  {"internal/profile/trace", "internal/engine"},
-	"internal/profile/trace":   {},
+	// The work as a whole: files → the document that the triage prints, and the diff of two.
+	"internal/profile":         {"internal/profile/trace", "internal/profile/kernel", "internal/profile/attrib", "internal/profile/fusion", "internal/engine"},
+	"internal/profile/capture": {"internal/load", "internal/load/*", "internal/client", "internal/artifact", "internal/engine"},
+	"internal/profile/fusion":  {"internal/profile/trace", "internal/profile/kernel", "internal/profile/attrib"},
+	"internal/profile/attrib":  {"internal/profile/trace", "internal/profile/kernel", "internal/engine"},
+	// Names and classes of kernels: one classifier for all tables.
+	"internal/profile/kernel": {},
+	"internal/profile/trace":  {},
 
 	"internal/load":          {"internal/load/sample", "internal/load/workload", "internal/load/echo", "internal/client", "internal/engine"},
 	"internal/load/echo":     {},
@@ -65,7 +69,7 @@ var mayImport = map[string][]string{
 	"internal/artifact":          {},
 	"internal/engine":            {},
 	"internal/engine/all":        {"internal/engine", "internal/engine/*"},
-	"internal/engine/enginetest": {"internal/engine", "internal/sim", "internal/client", "internal/load/sample", "internal/incident/signal", "internal/profile/trace", "internal/profile/attrib"},
+	"internal/engine/enginetest": {"internal/engine", "internal/sim", "internal/client", "internal/load/sample", "internal/incident/signal", "internal/profile/trace", "internal/profile/kernel", "internal/profile/attrib"},
 	"internal/engine/sglang":     {"internal/engine"},
 	"internal/engine/vllm":       {"internal/engine"},
 	"internal/engine/trtllm":     {"internal/engine"},
