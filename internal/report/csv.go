@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -109,6 +110,29 @@ var ownCSV = []csvColumn{
 	{"source", func(_ result.Comparison, e result.Entry) string { return e.Row.Source }},
 }
 
+// kindCSV are the times to the first of each kind of content. They are written
+// where an answer had reasoning or tool calls: behind all others, so that no column
+// moves.
+var kindCSV = []csvColumn{
+	{"p50_ttft_visible_ms", figure(func(m result.Metrics) *float64 { return m.TTFTVisible.P50 })},
+	{"p99_ttft_visible_ms", figure(func(m result.Metrics) *float64 { return m.TTFTVisible.P99 })},
+	{"p50_ttft_reasoning_ms", figure(func(m result.Metrics) *float64 { return m.TTFTReasoning.P50 })},
+	{"p99_ttft_reasoning_ms", figure(func(m result.Metrics) *float64 { return m.TTFTReasoning.P99 })},
+	{"p50_ttft_tool_ms", figure(func(m result.Metrics) *float64 { return m.TTFTTool.P50 })},
+	{"p99_ttft_tool_ms", figure(func(m result.Metrics) *float64 { return m.TTFTTool.P99 })},
+}
+
+// csvColumns are those that the comparison needs.
+func csvColumns(c result.Comparison) []csvColumn {
+	columns := slices.Concat(upstreamCSV, ownCSV)
+	for _, col := range kindCSV {
+		if slices.ContainsFunc(c.Entries, func(e result.Entry) bool { return col.text(c, e) != "" }) {
+			columns = append(columns, col)
+		}
+	}
+	return columns
+}
+
 func figure(of func(result.Metrics) *float64) func(result.Comparison, result.Entry) string {
 	return func(_ result.Comparison, e result.Entry) string { return exact(of(e.Row.Metrics)) }
 }
@@ -166,7 +190,7 @@ func printable(s string) string {
 func CSV(w io.Writer, c result.Comparison) error {
 	out := csv.NewWriter(w)
 	out.UseCRLF = true
-	columns := append(append([]csvColumn{}, upstreamCSV...), ownCSV...)
+	columns := csvColumns(c)
 	cells := make([]string, len(columns))
 	for i, col := range columns {
 		cells[i] = col.head

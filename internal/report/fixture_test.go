@@ -223,6 +223,23 @@ func repeatedRows() []result.Row {
 	return rows
 }
 
+// thinkingRows are two candidates of a model that reasons before it answers, and
+// one whose server hands the reasoning out as text.
+func thinkingRows() []result.Row {
+	var rows []result.Row
+	for i, parts := range []bool{true, true, false} {
+		m := machine{"vllm", "0.26.0", i, fmt.Sprintf("--tensor-parallel-size 4 --max-num-seqs %d", 64<<i), 7 + float64(i), 150, 9.8, 4}
+		r := m.base("chat", 1000, 1000)
+		r.Metrics = m.at(0.9*m.capacity, 1000, 1000)
+		if parts {
+			r.Metrics.TTFTReasoning, r.Metrics.TTFTVisible = r.Metrics.TTFT, latency(200, 6*m.tpot*100, 0.2)
+		}
+		r.SLA.Judge(r.Metrics)
+		rows = append(rows, r)
+	}
+	return rows
+}
+
 // foreignRows are lines that another tool wrote, some of them hostile.
 const foreignRows = `{"framework":"tensorrt_llm","candidate_id":"trt | pipe","model":"org/m","status":"OK","server_command":"trtllm-serve serve 'a|b' --x ` + "`id`" + `","workload":{"scenario":"chat"},"hardware":{"gpu_count":2,"gpu_model":"H100"},"sla":{"passed":true},"metrics":{"request_throughput":4,"output_token_throughput":400,"mean_ttft_ms":210,"p50_tpot_ms":11,"mean_accept_length":0},"cache":{"prefix_cache_hit_rate":0}}
 {"framework":"vllm","candidate_id":"=HYPERLINK(\"http://x\")","model":"org/m","status":"ok","launch_command":"vllm serve org/m --note '<script>alert(1)</script>'","workload":{"scenario":"chat"},"hardware":{"gpu_count":1,"gpu_model":"H100"},"sla":{"passed":true},"metrics":{"request_throughput":"12.5 req/s","p50_ttft_ms":NaN,"output_token_throughput":390}}

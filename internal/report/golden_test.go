@@ -54,6 +54,7 @@ func goldenCases(t *testing.T) map[string]result.Comparison {
 		"foreign":  result.Compare(readForeign(t), result.Options{}),
 		"empty":    result.Compare(nil, result.Options{}),
 		"repeated": result.Compare(writeAndRead(t, repeatedRows()), result.Options{}),
+		"thinking": result.Compare(writeAndRead(t, thinkingRows()), result.Options{}),
 	}
 }
 

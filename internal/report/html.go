@@ -245,7 +245,7 @@ func plural(n int, word string) string {
 
 // pageFigures fit a page of 1280 px; Markdown and CSV have the others too.
 var pageFigures = []column{
-	colReqs, colOut, colReqsGPU, colOutGPU, colTTFT, colP99TTFT, colTPOT, colE2E, colSuccess, colLoad, colAccept, colPreSched, colCacheHit, colAlike, colGPUs,
+	colReqs, colOut, colReqsGPU, colOutGPU, colTTFT, colP99TTFT, colVisible, colReasoning, colTool, colTPOT, colE2E, colSuccess, colLoad, colAccept, colPreSched, colCacheHit, colAlike, colGPUs,
 }
 
 func (b *pageBuilder) sections(d *pageData) {
@@ -428,7 +428,7 @@ func (b *pageBuilder) class(i int) (classData, error) {
 	if w, ok := k.Winner(); ok {
 		e := b.c.Entries[w]
 		d.Won, d.Winner, d.Command = true, fullName(e), e.Row.ServerCommand
-		for _, c := range []column{colReqs, colOut, colOutGPU, colTTFT, colP99TTFT, colTPOT, colE2E, colSuccess, colLoad} {
+		for _, c := range []column{colReqs, colOut, colOutGPU, colTTFT, colP99TTFT, colVisible, colReasoning, colTool, colTPOT, colE2E, colSuccess, colLoad} {
 			if text := c.text(b.view, e); text != missing {
 				d.Figures = append(d.Figures, Fact{c.head, text})
 			}

@@ -111,7 +111,7 @@ func (t *terminal) report() {
 
 // terminalFigures are the figures that a terminal shows; the other forms of the
 // report have them all.
-var terminalFigures = []column{colReqs, colOut, colOutGPU, colTTFT, colTPOT, colP99TTFT, colSuccess, colLoad, colGPUs}
+var terminalFigures = []column{colReqs, colOut, colOutGPU, colTTFT, colTPOT, colP99TTFT, colVisible, colReasoning, colTool, colSuccess, colLoad, colGPUs}
 
 func (t *terminal) best() {
 	t.title(titleBest)

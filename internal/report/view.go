@@ -187,6 +187,16 @@ var (
 	colGPUs    = column{"GPUs", true, 4, func(_ view, e result.Entry) string { return count(e.Row.Hardware.GPUCount) }}
 	colP99TTFT = column{"p99 TTFT ms", true, 8, func(v view, e result.Entry) string { return v.worth(e, "p99_ttft_ms", e.Row.Metrics.TTFT.P99) }}
 	colP99TPOT = column{"p99 TPOT ms", true, 9, func(v view, e result.Entry) string { return v.worth(e, "p99_tpot_ms", e.Row.Metrics.TPOT.P99) }}
+	// Only of answers with reasoning or tool calls: of others the first is visible.
+	colVisible = column{"visible ms", true, 10, func(v view, e result.Entry) string {
+		return v.latency(e, "ttft_visible", e.Row.Metrics.TTFTVisible)
+	}}
+	colReasoning = column{"reasoning ms", true, 11, func(v view, e result.Entry) string {
+		return v.latency(e, "ttft_reasoning", e.Row.Metrics.TTFTReasoning)
+	}}
+	colTool = column{"tool call ms", true, 11, func(v view, e result.Entry) string {
+		return v.latency(e, "ttft_tool", e.Row.Metrics.TTFTTool)
+	}}
 	colE2E     = column{"E2E ms", true, 10, func(v view, e result.Entry) string { return v.latency(e, "e2e", e.Row.Metrics.E2E) }}
 	colGoodput = column{"goodput/s", true, 12, func(v view, e result.Entry) string { return v.worth(e, "goodput_rps", e.Row.Metrics.Goodput) }}
 	colAccept  = column{"accept length", true, 13, func(_ view, e result.Entry) string {
@@ -219,7 +229,8 @@ var (
 
 // figures are the measured columns in the order in which tables show them.
 var figures = []column{
-	colReqs, colOut, colTotal, colReqsGPU, colOutGPU, colTTFT, colP99TTFT, colTPOT, colP99TPOT, colE2E, colGoodput, colSuccess, colLoad,
+	colReqs, colOut, colTotal, colReqsGPU, colOutGPU, colTTFT, colP99TTFT, colVisible, colReasoning, colTool, colTPOT, colP99TPOT, colE2E, colGoodput,
+	colSuccess, colLoad,
 	colAccept, colPreSched, colCacheHit, colAlike, colGPUs,
 }
 
@@ -330,6 +341,11 @@ func (v view) legend() []string {
 		return mean(e.Row.Metrics.TTFT) || mean(e.Row.Metrics.TPOT) || mean(e.Row.Metrics.E2E)
 	}) {
 		out = append(out, "*: the mean, as there is no p50")
+	}
+	if uses(func(e result.Entry) bool {
+		return !e.Row.Metrics.TTFTReasoning.Empty() || !e.Row.Metrics.TTFTTool.Empty()
+	}) {
+		out = append(out, "visible, reasoning, tool call: p50 of the time to the first of its kind, over the answers that have one; TTFT is to the first of any")
 	}
 	return out
 }
