@@ -94,6 +94,7 @@ type Annotation struct {
 type Sync struct {
 	Span
 	Corr, Stream int64
+	Args         Args
 }
 
 // Process is one pid of the file.
@@ -118,8 +119,9 @@ type Scope struct {
 	Label string // the prefix that the merger put before the pid ("TP00-DP01"), "" in files of one rank
 }
 
-// Args are the raw args object of one event, kept as bytes and parsed on demand:
-// see [Trace.ArgText] and its neighbours. The zero Args is an event without.
+// Args are the args object of one event, kept as text and parsed on demand: see
+// [Trace.ArgText] and its neighbours. Equal objects are kept once. The zero Args
+// is an event without.
 type Args struct{ off, n uint32 }
 
 // Device is one entry of deviceProperties.
