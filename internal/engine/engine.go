@@ -32,6 +32,8 @@ type Engine struct {
 	Wires     []Wire
 	Tokenize  *Tokenize
 	Metrics   []Metric
+	Trace     TraceMarks
+	Profiler  *Profiler // nil = it has none
 
 	// Constraints are the rules between flags, model and hardware that make a
 	// start fail or a flag meaningless.

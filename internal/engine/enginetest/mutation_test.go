@@ -57,6 +57,16 @@ var mutations = []struct {
 	{"ready line not known", vllm.New, withoutLog(engine.LogReady), "log_of_a_start", "ready"},
 	{"refused flag not known", vllm.New, withoutLog(engine.LogBadFlag), "unknown_flag", "unrecognized arguments"},
 	{"taken port not known", vllm.New, withoutLog(engine.LogPortInUse), "log_of_a_failed_start", "port_in_use"},
+	{"counts of a step read as flags", vllm.New, func(e *engine.Engine) {
+		read := e.Trace.Step
+		e.Trace.Step = func(label string) (engine.StepMark, bool) {
+			m, ok := read(label)
+			if strings.Contains(label, "generation_1") {
+				m.Kind = engine.StepDecode
+			}
+			return m, ok && !strings.Contains(label, "generation_64")
+		}
+	}, "trace", "generation_64"},
 	{"failure seen in a good start", vllm.New, func(e *engine.Engine) { e.Logs[1].Pattern = regexp.MustCompile(`EngineCore`) }, "log_of_a_start", "a good start"},
 }
 

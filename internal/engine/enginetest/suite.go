@@ -50,6 +50,7 @@ var checks = []struct {
 	{"metrics", (*suite).metrics},
 	{"log of a start", (*suite).startLog},
 	{"log of a failed start", (*suite).failedStarts},
+	{"trace", (*suite).trace},
 }
 
 // Option bends the suite for one engine.

@@ -42,6 +42,8 @@ func New() *engine.Engine {
 		Wires:       wires(),
 		Tokenize:    tokenize(),
 		Metrics:     metrics(),
+		Trace:       traceMarks(),
+		Profiler:    profiler(),
 		Constraints: constraints(),
 		Surface:     surface(),
 	}

@@ -66,6 +66,8 @@ func New() *engine.Engine {
 		Endpoints:   endpoints(),
 		Wires:       wires(),
 		Metrics:     metrics(),
+		Trace:       traceMarks(),
+		Profiler:    profiler(),
 		Constraints: constraints(),
 		Surface:     surface(),
 	}

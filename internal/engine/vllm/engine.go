@@ -77,6 +77,8 @@ func New() *engine.Engine {
 		Wires:       wires(),
 		Tokenize:    tokenize(),
 		Metrics:     metrics(),
+		Trace:       traceMarks(),
+		Profiler:    profiler(),
 		Constraints: constraints(),
 		Surface:     surface(),
 	}
