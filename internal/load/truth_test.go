@@ -3,6 +3,7 @@ package load
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -51,8 +52,15 @@ type truth struct {
 // joinTruth lays a samples file beside the lines of a truth file, by request id.
 func joinTruth(samples, lines io.Reader) (truth, error) {
 	var t truth
-	d, _, err := sample.Read(samples, "samples")
-	if err != nil {
+	var d sample.Decoder
+	in := bufio.NewScanner(samples)
+	in.Buffer(nil, 64<<20)
+	for n := 1; in.Scan(); n++ {
+		if err := d.Line(n, in.Bytes()); err != nil {
+			return t, err
+		}
+	}
+	if err := cmp.Or(in.Err(), d.End()); err != nil {
 		return t, err
 	}
 	seen := map[string]witness{}

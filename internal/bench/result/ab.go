@@ -92,7 +92,7 @@ func gaugeOf(key string) (gauge, bool) {
 
 // CompareAB judges two rows that were measured in the same blocks.
 func CompareAB(a, b Row, o ABOptions) AB {
-	out := AB{SchemaVersion: 1, Winner: stat.Tie, Metric: o.Metric, Threshold: Options{Threshold: o.Threshold}.threshold(),
+	out := AB{SchemaVersion: 1, Winner: stat.Tie, Metric: o.Metric, Threshold: stat.Options{Threshold: o.Threshold}.Bar(),
 		Scenario: a.Workload.Scenario, Load: o.Load, Planned: o.Planned, Figures: []ABFigure{}, A: sideOf(a), B: sideOf(b), Simulated: a.Simulated}
 	so := stat.Options{Threshold: o.Threshold}
 	for _, key := range append([]string{o.Metric}, slices.DeleteFunc(Figures(), func(k string) bool { return k == o.Metric })...) {

@@ -13,15 +13,8 @@ import (
 // DefaultThreshold is the relative difference from which one matters.
 const DefaultThreshold = stat.DefaultThreshold
 
-func (o Options) threshold() float64 {
-	switch {
-	case o.Threshold == 0:
-		return DefaultThreshold
-	case o.Threshold < 0:
-		return 0
-	}
-	return o.Threshold
-}
+// threshold is the difference that matters, as the tests of pairs take it.
+func (o Options) threshold() float64 { return stat.Options{Threshold: o.Threshold}.Bar() }
 
 // Evidence is what the interval of a difference rests on.
 type Evidence string

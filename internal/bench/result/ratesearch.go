@@ -24,6 +24,32 @@ type RateSearch struct {
 	FailsBecause      string `json:"fails_because,omitempty"`
 	ServerReason      string `json:"server_reason,omitempty"`
 	StopReason        string `json:"stop_reason"` // why nothing more was measured
+	// Hysteresis is FeasibleMax measured again right after an overload; nil = it
+	// was not.
+	Hysteresis *Hysteresis `json:"hysteresis,omitempty"`
+}
+
+// Hysteresis says what an overload left of a rate that had been confirmed.
+type Hysteresis struct {
+	OverloadRPS float64 `json:"overload_rps"` // offered in the overload, requests/s
+	Holds       bool    `json:"holds"`        // every limit is still met
+	// Slower: a limit is missed by no less than at InfeasibleMin. A smaller miss is
+	// not told from noise.
+	Slower     bool         `json:"slower"`
+	Attainment []Attainment `json:"attainment,omitempty"` // after the overload
+	Because    string       `json:"because,omitempty"`    // a limit is missed
+}
+
+// Words is the check in one line.
+func (h Hysteresis) Words() string {
+	rate, why := Number(h.OverloadRPS), cmp.Or(h.Because, "a limit is missed")
+	switch {
+	case h.Holds:
+		return fmt.Sprintf("after an overload of %s req/s it still does", rate)
+	case h.Slower:
+		return fmt.Sprintf("after an overload of %s req/s it does no more (%s): the server does not recover, or its cache is spoilt", rate, why)
+	}
+	return fmt.Sprintf("after an overload of %s req/s it misses them by less than a step of the search (%s)", rate, why)
 }
 
 // Attainment is the share of requests that kept a limit.
@@ -51,6 +77,9 @@ func (s RateSearch) Words() string {
 		add("up to %s req/s meet the limits, confirmed", Number(*s.FeasibleMax))
 	default:
 		add("up to %s req/s meet the limits, not confirmed", Number(*s.FeasibleMax))
+	}
+	if s.Hysteresis != nil {
+		add("%s", s.Hysteresis.Words())
 	}
 	if s.InfeasibleMin != nil {
 		add("%s req/s fail: %s", Number(*s.InfeasibleMin), cmp.Or(s.FailsBecause, "a limit is missed"))

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"llmdyno/internal/engine"
+	"llmdyno/internal/lines"
 )
 
 // Limits on what is read. A row of ours with 40 load points has some 40 KB.
@@ -36,10 +37,14 @@ func (p *Problem) Error() string { return fmt.Sprintf("%s:%d: %s", p.File, p.Lin
 // read is left out, never guessed; each such place is a *Problem with file and
 // line, and a warning of the row. The error is that of the reader itself.
 func Read(r io.Reader, name string, engines engine.Set) (rows []Row, problems []error, err error) {
-	lines := bufio.NewReaderSize(io.LimitReader(r, maxFile+1), 64<<10)
+	in := bufio.NewReaderSize(io.LimitReader(r, maxFile+1), 64<<10)
 	read := int64(0)
 	for n := 1; ; n++ {
-		line, whole, end := nextLine(lines)
+		line, end := lines.Next(in, nil, maxLine)
+		whole := !errors.Is(end, bufio.ErrTooLong)
+		if !whole {
+			line, end = nil, lines.Skip(in)
+		}
 		read += int64(len(line))
 		if end != nil && !errors.Is(end, io.EOF) {
 			return rows, problems, fmt.Errorf("reading %s: %w", name, end)
@@ -73,23 +78,6 @@ func Read(r io.Reader, name string, engines engine.Set) (rows []Row, problems []
 		}
 		if end != nil {
 			return rows, problems, nil
-		}
-	}
-}
-
-// nextLine reads to the end of the line; of one that is too long it keeps
-// nothing, and says so.
-func nextLine(r *bufio.Reader) (line []byte, whole bool, err error) {
-	whole = true
-	for {
-		part, err := r.ReadSlice('\n')
-		if whole = whole && len(line)+len(part) <= maxLine; whole {
-			line = append(line, part...)
-		} else {
-			line = nil
-		}
-		if !errors.Is(err, bufio.ErrBufferFull) {
-			return line, whole, err
 		}
 	}
 }

@@ -41,3 +41,27 @@ func TestJudge(t *testing.T) {
 		t.Error("NewLimit or Known")
 	}
 }
+
+// A share of 99 % takes 299 requests without a failure (facts of sample sizes:
+// 0.99^299 ≤ 0.05), and what was missed is not also called unshown.
+func TestUnshownSuccess(t *testing.T) {
+	for _, test := range []struct {
+		least, rate float64
+		sent        int
+		unshown     bool
+	}{
+		{0.99, 1, 298, true}, {0.99, 1, 299, false}, {0.95, 1, 58, true}, {0.95, 1, 59, false},
+		{0.99, 0.98, 50, false}, {1, 1, 10, false}, {0, 1, 1, false},
+	} {
+		w, got := SLA{MinSuccessRate: &test.least}.Unshown(Metrics{SuccessRate: &test.rate, Sent: &test.sent})
+		if got != test.unshown {
+			t.Errorf("%+v: %t %s", test, got, w.Message)
+		}
+	}
+	if w, _ := (SLA{MinSuccessRate: ptr(0.99)}).Unshown(Metrics{SuccessRate: ptr(1.0), Sent: ptr(80)}); w.Message != "min_success_rate 99 % was met by 80 requests; it takes 299 without a failure to show it at 95 %" {
+		t.Error(w.Message)
+	}
+	if _, told := (SLA{}).Unshown(Metrics{SuccessRate: ptr(1.0), Sent: ptr(3)}); told {
+		t.Error("there is no limit to show")
+	}
+}

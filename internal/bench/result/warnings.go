@@ -5,6 +5,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"llmdyno/internal/load/stat"
 )
 
 // allWarnings are what a reader must know, the gravest first.
@@ -186,14 +188,11 @@ func few(values []string, sep string) string {
 	return strings.Join(values, sep)
 }
 
-// samplesNeeded is how many samples a two-sided distribution-free 95 % interval
-// of a percentile needs: the smallest n with q^n ≤ 0.025, below which even the
-// largest sample is no upper bound (W. J. Conover, "Practical Nonparametric
-// Statistics", 3rd ed., section 3.2).
-var samplesNeeded = []struct {
+// judged are the percentiles whose sample sizes are looked at.
+var judged = []struct {
 	tail string
-	n    int
-}{{"p99_", 368}, {"p95_", 72}}
+	q    float64
+}{{"p99_", 0.99}, {"p95_", 0.95}}
 
 // rowWarnings gathers the warnings of the rows: one line a code.
 func (b *comparer) rowWarnings(c *Comparison) []Warning {
@@ -259,12 +258,29 @@ func entryWarnings(e Entry, add func(code, message string)) {
 	}
 	for _, l := range r.SLA.Limits {
 		tail, _ := l.tail()
-		for _, need := range samplesNeeded {
+		for _, p := range judged {
+			need := stat.QuantileNeeds(p.q, stat.Level)
 			for _, q := range r.Metrics.quantities() {
-				if n := q.latency.N; tail == need.tail+q.name && n != nil && *n < need.n {
-					add("few-samples", fmt.Sprintf("%s rests on %d samples; a 95 %% interval of this percentile needs %d", l.Key, *n, need.n))
+				if n := q.latency.N; tail == p.tail+q.name && n != nil && *n < need {
+					add("few-samples", fmt.Sprintf("%s rests on %d samples; a 95 %% interval of this percentile needs %d", l.Key, *n, need))
 				}
 			}
 		}
 	}
+	if w, ok := r.SLA.Unshown(r.Metrics); ok && !r.Smoke {
+		add(w.Code, w.Message)
+	}
+}
+
+// Unshown is the warning that a share of successes was met by so few requests that
+// they do not show it: as many without a single failure are needed at 95 %.
+func (s SLA) Unshown(m Metrics) (Warning, bool) {
+	if s.MinSuccessRate == nil || m.SuccessRate == nil || m.Sent == nil || *m.SuccessRate < *s.MinSuccessRate {
+		return Warning{}, false
+	}
+	need := stat.FlawlessNeeds(*s.MinSuccessRate, stat.Level)
+	if *m.Sent >= need {
+		return Warning{}, false
+	}
+	return Warning{"few-requests", fmt.Sprintf("%s %s was met by %d requests; it takes %d without a failure to show it at 95 %%", minSuccessKey, Percent(*s.MinSuccessRate), *m.Sent, need)}, true
 }

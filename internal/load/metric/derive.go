@@ -30,7 +30,7 @@ func (t *tally) summary(durationNs int64) Summary {
 	}
 	if t.counts.Sent > 0 {
 		s.SuccessRate = ratio(t.counts.Succeeded, t.counts.Sent)
-		s.PeakConcurrency = ptr(t.peakConcurrency())
+		s.PeakConcurrency = ptr(sample.Peak(t.starts, t.ends))
 	}
 	t.sums(&s)
 	t.rates(&s)

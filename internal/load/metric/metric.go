@@ -76,12 +76,7 @@ type tally struct {
 	ok                                                     []*sample.Record
 	isGood, isOK                                           []bool // of all planned requests, of all sent ones; in the order of arrivals
 	goodEnds                                               []int64
-	spans                                                  []edge
-}
-
-type edge struct {
-	at   int64
-	step int
+	starts, ends                                           []int64 // of the requests in flight
 }
 
 func collect(records []sample.Record, lim Limits) *tally {
@@ -131,7 +126,7 @@ func (t *tally) add(r *sample.Record) {
 		t.stale++
 	}
 	if end := lastInstant(r); end > r.Send {
-		t.spans = append(t.spans, edge{r.Send, 1}, edge{end, -1})
+		t.starts, t.ends = append(t.starts, r.Send), append(t.ends, end)
 	}
 	if !r.OK() {
 		t.counts.Failed++
@@ -457,23 +452,4 @@ func eventWeight(r *sample.Record) (weight float64, counted bool) {
 		return 0, n > 0
 	}
 	return float64(r.OutputTokens) / float64(n), false
-}
-
-// peakConcurrency sweeps over the half-open intervals [send, end).
-func (t *tally) peakConcurrency() int {
-	slices.SortFunc(t.spans, func(a, b edge) int {
-		switch {
-		case a.at != b.at && a.at < b.at:
-			return -1
-		case a.at != b.at:
-			return 1
-		}
-		return a.step - b.step // an end at the same instant comes first
-	})
-	peak, now := 0, 0
-	for _, e := range t.spans {
-		now += e.step
-		peak = max(peak, now)
-	}
-	return peak
 }

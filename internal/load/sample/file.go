@@ -1,12 +1,8 @@
 package sample
 
 import (
-	"bufio"
-	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"time"
 )
 
@@ -78,6 +74,14 @@ func (d *Decoder) Line(n int, line []byte) error {
 	return nil
 }
 
+// End says what is wrong with a file that had no more lines than these.
+func (d *Decoder) End() error {
+	if !d.seen {
+		return fmt.Errorf("samples: empty; expected a header with \"schema\":%q", Schema)
+	}
+	return nil
+}
+
 // absent is a record in which nothing has happened, so that a member that an
 // older file lacks is not read as instant 0.
 func absent() Record {
@@ -102,46 +106,4 @@ func New(index int, sched int64) Record {
 	r := absent()
 	r.Index, r.Sched = index, sched
 	return r
-}
-
-// Read reads a plain (decompressed) samples file; name stands in errors. A torn
-// last line, which has no newline and is no JSON, is dropped and reported.
-func Read(r io.Reader, name string) (d Decoder, torn bool, err error) {
-	br := bufio.NewReaderSize(r, 64<<10)
-	for n := 1; ; n++ {
-		line, err := readLine(br)
-		if err != nil && !errors.Is(err, io.EOF) {
-			return d, false, fmt.Errorf("%s: line %d: %w", name, n, err)
-		}
-		last := err != nil
-		if len(bytes.TrimSpace(line)) > 0 {
-			if last && d.seen && !json.Valid(line) {
-				return d, true, nil
-			}
-			if err := d.Line(n, line); err != nil {
-				return d, false, fmt.Errorf("%s: %w", name, err)
-			}
-		}
-		if last {
-			break
-		}
-	}
-	if !d.seen {
-		return d, false, fmt.Errorf("%s: empty; expected a header with \"schema\":%q", name, Schema)
-	}
-	return d, false, nil
-}
-
-func readLine(br *bufio.Reader) ([]byte, error) {
-	var line []byte
-	for {
-		part, err := br.ReadSlice('\n')
-		line = append(line, part...)
-		if len(line) > MaxLine {
-			return nil, fmt.Errorf("longer than %d bytes", MaxLine)
-		}
-		if !errors.Is(err, bufio.ErrBufferFull) {
-			return line, err
-		}
-	}
 }

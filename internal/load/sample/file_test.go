@@ -38,12 +38,26 @@ func write(t testing.TB, h Header, records []Record) []byte {
 	return b.Bytes()
 }
 
+// read takes a whole text line by line.
+func read(text string) (d Decoder, err error) {
+	n := 0
+	for line := range strings.Lines(text) {
+		if n++; strings.TrimSpace(line) == "" {
+			continue
+		}
+		if err := d.Line(n, []byte(line)); err != nil {
+			return d, err
+		}
+	}
+	return d, d.End()
+}
+
 func TestWriteThenRead(t *testing.T) {
 	h, records := example()
-	got, torn, err := Read(bytes.NewReader(write(t, h, records)), "f")
+	got, err := read(string(write(t, h, records)))
 	h.Schema, h.SchemaVersion = Schema, SchemaVersion
-	if err != nil || torn {
-		t.Fatal(torn, err)
+	if err != nil {
+		t.Fatal(err)
 	}
 	if d := cmp.Diff(h, got.Header) + cmp.Diff(records, got.Records); d != "" {
 		t.Errorf("(-want +got):\n%s", d)
@@ -68,31 +82,9 @@ func TestGoldenFile(t *testing.T) {
 	}
 }
 
-// A last line without its end is dropped and reported, wherever it was torn; a
-// whole one without its newline counts.
-func TestTornFile(t *testing.T) {
-	h, records := example()
-	text := write(t, h, records)
-	lastLine := bytes.LastIndexByte(text[:len(text)-1], '\n') + 1
-	for cut := lastLine; cut <= len(text); cut++ {
-		got, torn, err := Read(bytes.NewReader(text[:cut]), "f")
-		whole := cut >= len(text)-1
-		if err != nil || torn != (!whole && cut > lastLine) || len(got.Records) != 1+btoi(whole) {
-			t.Fatalf("cut at %d of %d: %d records, torn %t, %v", cut, len(text), len(got.Records), torn, err)
-		}
-	}
-}
-
-func btoi(b bool) int {
-	if b {
-		return 1
-	}
-	return 0
-}
-
 // What an older file lacks did not happen at instant 0.
 func TestMissingMembersAreNever(t *testing.T) {
-	got, _, err := Read(strings.NewReader("{\"schema\":\"llmdyno.samples\",\"schema_version\":1,\"later\":1}\n\n{\"index\":4,\"sched_ns\":7,\"unknown\":{}}\n"), "f")
+	got, err := read("{\"schema\":\"llmdyno.samples\",\"schema_version\":1,\"later\":1}\n\n{\"index\":4,\"sched_ns\":7,\"unknown\":{}}\n")
 	if want := New(4, 7); err != nil || len(got.Records) != 1 || cmp.Diff(want, got.Records[0]) != "" {
 		t.Errorf("%v %+v", err, got.Records)
 	}
@@ -101,19 +93,19 @@ func TestMissingMembersAreNever(t *testing.T) {
 func TestReadRefuses(t *testing.T) {
 	const head = `{"schema":"llmdyno.samples","schema_version":1}` + "\n"
 	for text, want := range map[string]string{
-		"":   "f: empty; expected a header",
-		"\n": "f: empty",
+		"":   "empty; expected a header",
+		"\n": "empty",
 		"{}": `schema "" version 0: expected "llmdyno.samples"`,
 		`{"schema":"llmdyno.samples","schema_version":2}`: "use a newer program",
 		`{"schema":"llmdyno.rows","schema_version":1}`:    `schema "llmdyno.rows"`,
-		"x\n":                                  "f: samples line 1: expected a header",
-		head + "[]\n":                          "f: samples line 2: expected a record",
+		"x\n":                                  "samples line 1: expected a header",
+		head + "[]\n":                          "samples line 2: expected a record",
 		head + "{\"index\":0\n{\"index\":1}\n": "samples line 2",
 		head + `{"output_tokens":-1}`:          "token counts 0 and -1",
 		head + `{"send_ns":-2}`:                "an instant of -2 ns",
 		head + `{"events":[{"at_ns":-9}]}`:     "an instant of -9 ns",
 	} {
-		if d, _, err := Read(strings.NewReader(text), "f"); err == nil || !strings.Contains(err.Error(), want) {
+		if d, err := read(text); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %d records, %v, want %q", text, len(d.Records), err, want)
 		}
 	}
@@ -141,16 +133,13 @@ func FuzzSamples(f *testing.F) {
 	f.Add(text[:len(text)-9])
 	f.Add(`{"schema":"llmdyno.samples","schema_version":1}` + "\n" + `{"class":"timeout","events":[{"at_ns":5,"tokens":-3}]}`)
 	f.Fuzz(func(t *testing.T, text string) {
-		got, _, err := Read(strings.NewReader(text), "fuzz")
+		got, err := read(text)
 		if err != nil {
-			if !strings.HasPrefix(err.Error(), "fuzz: ") {
-				t.Errorf("the error %q does not name the file", err)
-			}
 			return
 		}
-		again, torn, err := Read(bytes.NewReader(write(t, got.Header, got.Records)), "again")
-		if err != nil || torn {
-			t.Fatalf("torn %t, %v", torn, err)
+		again, err := read(string(write(t, got.Header, got.Records)))
+		if err != nil {
+			t.Fatal(err)
 		}
 		if len(again.Records) != len(got.Records) {
 			t.Fatalf("%d records, then %d", len(got.Records), len(again.Records))

@@ -122,8 +122,8 @@ type Record struct {
 // OK says whether the request succeeded.
 func (r *Record) OK() bool { return r.Class == ClassOK }
 
-// PeakInFlight is the most requests in flight at once, by a sweep over the
-// half-open intervals [send, done).
+// PeakInFlight is the most requests in flight at once, each in the half-open
+// interval [send, done).
 func PeakInFlight(records []Record) int {
 	var starts, ends []int64
 	for i := range records {
@@ -131,6 +131,12 @@ func PeakInFlight(records []Record) int {
 			starts, ends = append(starts, rec.Send), append(ends, rec.Done)
 		}
 	}
+	return Peak(starts, ends)
+}
+
+// Peak is the most half-open intervals that overlap, by a sweep over their starts
+// and ends, which it sorts. There are as many ends as starts, each after its start.
+func Peak(starts, ends []int64) int {
 	slices.Sort(starts)
 	slices.Sort(ends)
 	peak, ended := 0, 0

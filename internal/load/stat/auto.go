@@ -1,10 +1,6 @@
 package stat
 
-import (
-	"math"
-	"math/rand/v2"
-	"slices"
-)
+import "math"
 
 // Autocorrelation holds ρ(0)=1 … ρ(maxLag) of x, in its order, with the divisor
 // n at every lag: G. E. P. Box, G. M. Jenkins, Time Series Analysis (1976), 2.1.5.
@@ -109,79 +105,4 @@ func BatchMeans(x []float64, level float64) (m float64, i Interval, ok bool) {
 	m = mean(x)
 	half := studentT(level, float64(count-1)) * math.Sqrt(variance(batches)/float64(count))
 	return m, Interval{m - half, m + half}, true
-}
-
-// Bootstrap is how an interval is found by resampling.
-type Bootstrap struct {
-	Seed      uint64
-	Resamples int     // 0 = 1000
-	Block     float64 // mean length of a block; 0 = BlockLength of the series
-	Level     float64 // 0 = Level
-}
-
-// BlockLength is the mean block length for a stationary bootstrap of x: n^(1/3),
-// the rate of P. Hall, J. L. Horowitz, B.-Y. Jing, "On blocking rules for the
-// bootstrap with dependent data", Biometrika 82 (1995) 561-574, but twice n over
-// the effective size where dependence reaches further, and no more than n/5.
-func BlockLength(x []float64) float64 {
-	n := float64(len(x))
-	if n == 0 {
-		return 1
-	}
-	return max(1, min(n/5, max(math.Cbrt(n), 2*n/EffectiveSize(x))))
-}
-
-// Of is the percentile interval of a statistic of x by the stationary bootstrap:
-// blocks of geometric length that begin anywhere and run on from the end to the
-// beginning (D. N. Politis, J. P. Romano, "The stationary bootstrap", J. American
-// Statistical Association 89 (1994) 1303-1313). The statistic may reorder the
-// slice that it is given and must not keep it. The same seed gives the same
-// interval. ok is false for fewer than 10 values.
-func (b Bootstrap) Of(x []float64, statistic func([]float64) float64) (i Interval, ok bool) {
-	if len(x) < minBatches {
-		return Interval{math.NaN(), math.NaN()}, false
-	}
-	if b.Resamples <= 0 {
-		b.Resamples = 1000
-	}
-	if b.Level <= 0 || b.Level >= 1 {
-		b.Level = Level
-	}
-	if b.Block <= 0 {
-		b.Block = BlockLength(x)
-	}
-	r := rand.New(rand.NewPCG(b.Seed, 0))
-	drawn, values := make([]float64, len(x)), make([]float64, b.Resamples)
-	for k := range values {
-		resample(r, drawn, x, b.Block)
-		values[k] = statistic(drawn)
-	}
-	slices.Sort(values)
-	tail := (1 - b.Level) / 2
-	return Interval{QuantileOf(values, tail), QuantileOf(values, 1-tail)}, true
-}
-
-func resample(r *rand.Rand, drawn, x []float64, block float64) {
-	at := 0
-	for i := range drawn {
-		if i == 0 || r.Float64()*block < 1 {
-			at = r.IntN(len(x))
-		}
-		drawn[i] = x[at]
-		if at++; at == len(x) {
-			at = 0
-		}
-	}
-}
-
-// Mean is the interval of the mean.
-func (b Bootstrap) Mean(x []float64) (Interval, bool) { return b.Of(x, mean) }
-
-// Quantile is the interval of the q-quantile. It is too narrow where fewer than
-// about five values lie beyond the quantile: take QuantileInterval there.
-func (b Bootstrap) Quantile(x []float64, q float64) (Interval, bool) {
-	return b.Of(x, func(s []float64) float64 {
-		slices.Sort(s)
-		return QuantileOf(s, q)
-	})
 }

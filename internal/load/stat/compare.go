@@ -149,7 +149,7 @@ func (o Options) verdict(c Comparison, delta, se, df float64) Comparison {
 	} else if delta != 0 {
 		c.P = 0
 	}
-	if math.Abs(delta) > half && math.Abs(delta) > math.Log1p(o.threshold()) {
+	if math.Abs(delta) > half && math.Abs(delta) > math.Log1p(o.Bar()) {
 		c.Winner = A
 		if delta > 0 != o.LowerIsBetter {
 			c.Winner = B
@@ -158,7 +158,8 @@ func (o Options) verdict(c Comparison, delta, se, df float64) Comparison {
 	return c
 }
 
-func (o Options) threshold() float64 {
+// Bar is the relative difference that matters, the default filled in.
+func (o Options) Bar() float64 {
 	switch {
 	case o.Threshold == 0:
 		return DefaultThreshold
@@ -214,7 +215,7 @@ func NoiseFloor(sets ...[]float64) (Noise, bool) {
 // sd. It is 0 when the difference does not exceed the threshold: no number of blocks
 // finds it reliably.
 func BlocksNeeded(sd, difference, power float64, o Options) int {
-	far, threshold := math.Log1p(math.Abs(difference)), math.Log1p(o.threshold())
+	far, threshold := math.Log1p(math.Abs(difference)), math.Log1p(o.Bar())
 	if far <= threshold || power <= 0 || power >= 1 {
 		return 0
 	}

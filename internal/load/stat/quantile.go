@@ -98,12 +98,3 @@ func QuantileInterval(series, sorted []float64, q, level float64) QuantileEstima
 	}
 	return e
 }
-
-// NeedsForWidth is the number of values from which an interval would have the
-// wanted width when n of them gave one of the given width: widths shrink as 1/√n.
-func NeedsForWidth(n int, width, wanted float64) int {
-	if n <= 0 || wanted <= 0 || width <= 0 {
-		return 0
-	}
-	return int(math.Ceil(float64(n) * (width / wanted) * (width / wanted)))
-}

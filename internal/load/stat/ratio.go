@@ -1,11 +1,6 @@
 package stat
 
-import (
-	"math"
-	"sort"
-
-	"gonum.org/v1/gonum/stat/distuv"
-)
+import "math"
 
 // Wilson is the score interval of a share, good of n: E. B. Wilson, "Probable
 // inference, the law of succession, and statistical inference", J. American
@@ -20,35 +15,6 @@ func Wilson(good, n, level float64) Interval {
 	mid := (p + z2/2) / (1 + z2)
 	half := z / (1 + z2) * math.Sqrt(p*(1-p)/n+z2/(4*n))
 	return Interval{max(0, mid-half), min(1, mid+half)}
-}
-
-// ClopperPearson is the exact interval of a share, good of n independent ones:
-// C. J. Clopper, E. S. Pearson, "The use of confidence or fiducial limits
-// illustrated in the case of the binomial", Biometrika 26 (1934) 404-413. It is
-// never too narrow, often too wide.
-func ClopperPearson(good, n int, level float64) Interval {
-	if n <= 0 {
-		return Interval{0, 1}
-	}
-	tail, k, bad := (1-level)/2, float64(good), float64(n-good)
-	i := Interval{0, 1}
-	if good > 0 {
-		i.Low = distuv.Beta{Alpha: k, Beta: bad + 1}.Quantile(tail)
-	}
-	if good < n {
-		i.High = distuv.Beta{Alpha: k + 1, Beta: bad}.Quantile(1 - tail)
-	}
-	return i
-}
-
-// RatioNeeds is the number of independent values from which the Wilson interval of
-// a share that is p is at most width wide.
-func RatioNeeds(p, width, level float64) int {
-	if width <= 0 || p < 0 || p > 1 {
-		return 0
-	}
-	const most = 1 << 30
-	return sort.Search(most, func(n int) bool { return n > 0 && Wilson(p*float64(n), float64(n), level).Width() <= width })
 }
 
 // FlawlessNeeds is the number of independent values, all good, that show a share

@@ -164,33 +164,3 @@ func Median(x []float64) float64 {
 	s := slices.Sorted(slices.Values(x))
 	return (s[(len(s)-1)/2] + s[len(s)/2]) / 2
 }
-
-// Isotonic is the non-decreasing sequence nearest to y in weighted least
-// squares, by pooling adjacent violators: M. Ayer et al., "An empirical
-// distribution function for sampling with incomplete information", Annals of
-// Mathematical Statistics 26 (1955) 641-647. weights are positive; nil = all 1.
-func Isotonic(y, weights []float64) []float64 {
-	type pool struct {
-		value, weight float64
-		n             int
-	}
-	var pools []pool
-	for i, v := range y {
-		p := pool{v, 1, 1}
-		if weights != nil {
-			p.weight = weights[i]
-		}
-		for len(pools) > 0 && pools[len(pools)-1].value >= p.value {
-			q := pools[len(pools)-1]
-			w := p.weight + q.weight
-			p = pool{(p.value*p.weight + q.value*q.weight) / w, w, p.n + q.n}
-			pools = pools[:len(pools)-1]
-		}
-		pools = append(pools, p)
-	}
-	out := make([]float64, 0, len(y))
-	for _, p := range pools {
-		out = append(out, slices.Repeat([]float64{p.value}, p.n)...)
-	}
-	return out
-}

@@ -23,8 +23,6 @@ type Tokenizer struct {
 	decoder    decoder
 
 	encoders sync.Pool
-	units    sync.Once
-	words    []string // what ExactPrompt writes with
 }
 
 // model turns one piece into ids, appended to e.ids.
