@@ -32,7 +32,7 @@ var mayImport = map[string][]string{
 
 	"internal/bench/run":    {"internal/bench/*", "internal/launch", "internal/load/*", "internal/load", "internal/client", "internal/artifact", "internal/engine"},
 	"internal/bench/search": {"internal/bench/config", "internal/bench/result", "internal/engine", "internal/load/stat"},
-	"internal/bench/result": {"internal/load/metric", "internal/load/stat", "internal/engine"},
+	"internal/bench/result": {"internal/load/metric", "internal/load/stat", "internal/engine", "internal/lines"},
 	"internal/bench/config": {"internal/load/workload", "internal/engine", "cookbook"},
 	// Samples and metrics: what differs between two tools is computed anew from them.
 	"internal/bench/foreign": {"internal/bench/result", "internal/load/metric", "internal/load/sample", "internal/engine"},
@@ -55,7 +55,7 @@ var mayImport = map[string][]string{
 	"internal/load":          {"internal/load/sample", "internal/load/workload", "internal/load/echo", "internal/client", "internal/engine"},
 	"internal/load/echo":     {},
 	"internal/load/metric":   {"internal/load/sample", "internal/load/stat"},
-	"internal/load/workload": {"internal/load/token", "internal/engine"},
+	"internal/load/workload": {"internal/load/token", "internal/engine", "internal/lines"},
 	"internal/load/stat":     {},
 	// Cuts a load for several processes and puts their samples and audits together.
 	"internal/load/shard":   {"internal/load", "internal/load/sample", "internal/load/workload"},
@@ -64,9 +64,11 @@ var mayImport = map[string][]string{
 	"internal/load/sample":  {},
 	"internal/launch":       {"internal/client", "internal/artifact", "internal/engine"},
 	// The client fills the record of a request, so it sees the leaf that holds it.
-	"internal/client":            {"internal/engine", "internal/load/sample"},
-	"internal/sim":               {"internal/engine"},
-	"internal/artifact":          {},
+	"internal/client":   {"internal/engine", "internal/load/sample"},
+	"internal/sim":      {"internal/engine"},
+	"internal/artifact": {"internal/lines"},
+	// Lines of text from outside, none longer than a bound.
+	"internal/lines":             {},
 	"internal/engine":            {},
 	"internal/engine/all":        {"internal/engine", "internal/engine/*"},
 	"internal/engine/enginetest": {"internal/engine", "internal/sim", "internal/client", "internal/load/sample", "internal/incident/signal", "internal/profile/trace", "internal/profile/kernel", "internal/profile/attrib"},

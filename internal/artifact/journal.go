@@ -13,6 +13,8 @@ import (
 	"sync"
 
 	"github.com/klauspost/compress/zstd"
+
+	"llmdyno/internal/lines"
 )
 
 // DefaultLineLimit bounds one line of a file that is read, in bytes.
@@ -167,7 +169,7 @@ func readLines(path string, in io.Reader, limit int, fn func(n int, line []byte)
 	br := bufio.NewReaderSize(in, 64<<10)
 	var line []byte
 	for n := 1; ; n++ {
-		line, err = nextLine(br, line[:0], limit)
+		line, err = lines.Next(br, line[:0], limit)
 		switch {
 		case errors.Is(err, io.EOF):
 			return len(line) > 0, nil
@@ -178,29 +180,11 @@ func readLines(path string, in io.Reader, limit int, fn func(n int, line []byte)
 		case err != nil:
 			return false, fmt.Errorf("reading %s:%d: %w", path, n, err)
 		}
-		if len(bytes.TrimSpace(line)) == 0 {
+		if line = bytes.TrimSuffix(line[:len(line)-1], []byte("\r")); len(bytes.TrimSpace(line)) == 0 {
 			continue
 		}
 		if err := fn(n, line); err != nil {
 			return false, fmt.Errorf("reading %s:%d: %w", path, n, err)
-		}
-	}
-}
-
-// nextLine appends one line to buf, without its line end. At the end of input
-// it returns io.EOF and what stood there without a newline.
-func nextLine(br *bufio.Reader, buf []byte, limit int) ([]byte, error) {
-	for {
-		part, err := br.ReadSlice('\n')
-		if len(buf)+len(part) > limit+1 {
-			return buf, bufio.ErrTooLong
-		}
-		buf = append(buf, part...)
-		if err == nil {
-			return bytes.TrimSuffix(buf[:len(buf)-1], []byte("\r")), nil
-		}
-		if !errors.Is(err, bufio.ErrBufferFull) {
-			return buf, err
 		}
 	}
 }

@@ -676,8 +676,15 @@ func readLoad(dir string) (p loadPlan, m measured, err error) {
 	}
 	var d sample.Decoder
 	path := filepath.Join(dir, loadSamplesName)
-	if _, err := artifact.ReadLines(path, sample.MaxLine, d.Line); err != nil {
-		return p, m, fmt.Errorf("%s: %w", path, err)
+	torn, err := artifact.ReadLines(path, sample.MaxLine, d.Line)
+	if err != nil {
+		return p, m, err
+	}
+	if torn {
+		return p, m, fmt.Errorf("reading %s: it ends in the middle of a sample: copy the folder anew", path)
+	}
+	if err := d.End(); err != nil {
+		return p, m, fmt.Errorf("reading %s: %w", path, err)
 	}
 	m.started, m.duration, m.records = d.Header.Started, time.Duration(d.Header.DurationNs), d.Records
 	return p, m, nil

@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"llmdyno/internal/lines"
 )
 
 // Limits of a file of requests.
@@ -27,8 +29,11 @@ func eachLine(r io.Reader, name, holds string, fn func(text []byte) error) error
 	total, rows := 0, 0
 	for line := 1; ; line++ {
 		fail := func(err error) error { return fmt.Errorf("workload %s, line %d: %w", name, line, err) }
-		text, err := readLine(br)
-		if err != nil && !errors.Is(err, io.EOF) {
+		text, err := lines.Next(br, nil, maxRowBytes)
+		switch {
+		case errors.Is(err, bufio.ErrTooLong):
+			return fail(fmt.Errorf("longer than %d bytes", maxRowBytes))
+		case err != nil && !errors.Is(err, io.EOF):
 			return fail(err)
 		}
 		if total += len(text); total > maxFile {
@@ -50,20 +55,6 @@ func eachLine(r io.Reader, name, holds string, fn func(text []byte) error) error
 		return fmt.Errorf("workload %s holds no rows; expected one JSON object a line with %s", name, holds)
 	}
 	return nil
-}
-
-func readLine(br *bufio.Reader) ([]byte, error) {
-	var line []byte
-	for {
-		part, err := br.ReadSlice('\n')
-		line = append(line, part...)
-		if len(line) > maxRowBytes {
-			return nil, fmt.Errorf("longer than %d bytes", maxRowBytes)
-		}
-		if !errors.Is(err, bufio.ErrBufferFull) {
-			return line, err
-		}
-	}
 }
 
 // decodeRow reads one row.
