@@ -8,17 +8,14 @@ import (
 
 // ArgText is the kept args of an event as a JSON object, "" without.
 func (t *Trace) ArgText(a Args) string {
-	if a.n == 0 {
-		return ""
-	}
-	return string(t.args[a.off : a.off+a.n])
+	return string(t.argBytes(a))
 }
 
 // Arg is the JSON text of one member of the args, nil when it is absent or was
 // not kept. The bytes belong to the trace.
 func (t *Trace) Arg(a Args, key string) []byte {
 	var found []byte
-	members(t.args[a.off:a.off+a.n], func(k, v []byte) bool {
+	members(t.argBytes(a), func(k, v []byte) bool {
 		if string(k) == key {
 			found = v
 		}

@@ -229,13 +229,20 @@ func (b *builder) keep(text []byte) Args {
 	if a, known := b.kept[string(text)]; known {
 		return a
 	}
-	if int64(len(b.t.args)+len(text)) > b.o.MaxText {
-		b.skip("args were dropped: more distinct text than the limit", -1)
-		return Args{}
+	last := len(b.t.args) - 1
+	if last < 0 || len(b.t.args[last])+len(text) > argBlock {
+		if len(text) > argBlock || int64(last+2)*argBlock > b.o.MaxText {
+			b.skip("args were dropped: larger than what is kept", -1)
+			return Args{}
+		}
+		b.t.args = append(b.t.args, make([]byte, 0, argBlock))
+		last++
 	}
-	a := Args{off: uint32(len(b.t.args)), n: uint32(len(text))}
-	b.t.args = append(b.t.args, text...)
-	b.kept[string(text)] = a
+	at := len(b.t.args[last])
+	mem := append(b.t.args[last], text...)
+	b.t.args[last] = mem
+	a := Args{off: uint32(last*argBlock + at), n: uint32(len(text))}
+	b.kept[stringOf(mem[at:])] = a
 	return a
 }
 
@@ -442,6 +449,10 @@ func SplitPID(pid string) (label, rest string) {
 	}
 	return label, rest
 }
+
+func (b *builder) wants(key string) bool { return wantsMeta(key) }
+
+func (b *builder) stopped() error { return b.full }
 
 // finish ends the trace: counts in order, at least one scope.
 func (b *builder) finish() *Trace {

@@ -1,6 +1,7 @@
 package trace
 
 import (
+	"bytes"
 	"encoding/binary"
 	"math/bits"
 	"unicode/utf16"
@@ -47,6 +48,27 @@ func stringEnd(b []byte, i int) int {
 			return -1
 		}
 	}
+}
+
+// stringSpan is stringEnd that also tells whether there are escapes.
+func stringSpan(b []byte, i int) (end int, escaped bool) {
+	for k := i; k < len(b); k += 8 {
+		if k+8 > len(b) {
+			break
+		}
+		w := binary.LittleEndian.Uint64(b[k:])
+		q := w ^ (lowBits * '"')
+		e := w ^ (lowBits * '\\')
+		if m := ((q - lowBits) &^ q & highBits) | ((e - lowBits) &^ e & highBits); m != 0 {
+			k += bits.TrailingZeros64(m) >> 3
+			if b[k] == '"' {
+				return k, false
+			}
+			return stringEnd(b, k), true
+		}
+	}
+	end = stringEnd(b, i)
+	return end, end >= 0 && bytes.IndexByte(b[i:end], '\\') >= 0
 }
 
 // blanks is the first index at or after i that is no white space.
@@ -100,6 +122,13 @@ func nestEnd(b []byte, i int) (int, status) {
 		switch b[i] {
 		case '"':
 			end := stringEnd(b, i+1)
+			in := b[i:]
+			if end >= 0 {
+				in = b[i:end]
+			}
+			if bytes.IndexByte(in, '\n') >= 0 {
+				return 0, bad // a quote too few or too many: the strings are inside out
+			}
 			if end < 0 {
 				return 0, cut
 			}

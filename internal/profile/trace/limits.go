@@ -15,6 +15,8 @@ type Options struct {
 	MaxNames int
 	// MaxText is the most bytes of distinct strings and of kept args, each; 0 is 1 GiB.
 	MaxText int64
+
+	block int // bytes read at a time; tests make it small
 }
 
 // ArgPolicy is how much of the args of GPU work, launches, operators and waits is kept.

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// metaKeys are the top-level keys whose values are read; others are passed over.
+// wantsMeta tells the top-level keys whose values are read; others are passed over.
 func wantsMeta(key string) bool {
 	switch key {
 	case "baseTimeNanoseconds", "displayTimeUnit", "deviceProperties", "distributedInfo", "traceName", "with_stack", "record_shapes", "with_modules":

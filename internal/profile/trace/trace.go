@@ -124,6 +124,17 @@ type Scope struct {
 // is an event without.
 type Args struct{ off, n uint32 }
 
+// argBlock is the size of the blocks that hold args; one object lies within one block.
+const argBlock = 256 << 10
+
+func (t *Trace) argBytes(a Args) []byte {
+	if a.n == 0 {
+		return nil
+	}
+	at := a.off % argBlock
+	return t.args[a.off/argBlock][at : at+a.n]
+}
+
 // Device is one entry of deviceProperties.
 type Device struct {
 	ID      int    `json:"id"`
@@ -194,7 +205,7 @@ type Trace struct {
 	Break   *Break // nil: the file is whole
 
 	names []string
-	args  []byte
+	args  [][]byte // blocks of argBlock bytes
 }
 
 // Count is how many events have one phase and category.
