@@ -47,7 +47,9 @@ everything is the engine's command line, its program words included or not:
   --fault NAME[=VALUE] what goes wrong, repeatable:
                        ` + strings.Join(sim.FaultNames()[:5], " ") + `
                        ` + strings.Join(sim.FaultNames()[5:10], " ") + `
-                       ` + strings.Join(sim.FaultNames()[10:], " ") + `
+                       ` + strings.Join(sim.FaultNames()[10:15], " ") + `
+                       ` + strings.Join(sim.FaultNames()[15:18], " ") + `
+                       ` + strings.Join(sim.FaultNames()[18:], " ") + `
                        SHARE is that of requests, 0 to 1, drawn by the seed
   --seed N             of texts, lengths and faults (default 0)
   --slow FACTOR        multiplies the time of every step
@@ -187,7 +189,7 @@ func (a *app) simEngine(f simFlags) (*sim.Engine, sim.Faults, io.Closer, error) 
 	}
 	o := sim.Options{
 		Surface: e.Surface, Argv: f.argv, GPU: f.gpu, GPUs: f.gpus, Seed: f.seed, Faults: faults, Slow: f.slow,
-		Stdout: a.stdout, Stderr: a.stderr,
+		Stdout: a.stdout, Stderr: a.stderr, Environ: a.environ,
 	}
 	var closer io.Closer = io.NopCloser(nil)
 	if f.truth != "" {

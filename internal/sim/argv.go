@@ -33,7 +33,7 @@ type invocation struct {
 
 // parse reads an engine's argv. A Refusal is what the engine prints for --help,
 // --version, an unknown option or a bad value.
-func (s *Surface) parse(argv []string, f Faults) (*invocation, *Refusal) {
+func (s *Surface) parse(argv, environ []string, f Faults) (*invocation, *Refusal) {
 	words, program := s.stripProgram(argv)
 	if c := s.command(argv, words); c != nil {
 		d := &Data{Version: s.Version, Program: program, Argv: argv, Knob: s.Defaults}
@@ -42,6 +42,11 @@ func (s *Surface) parse(argv []string, f Faults) (*invocation, *Refusal) {
 	p := &argvParser{surface: s, faults: f, inv: &invocation{program: program, knobs: map[string]string{}, given: map[string]bool{}}, argv: argv}
 	for k, v := range s.Defaults {
 		p.inv.knobs[k] = v
+	}
+	for _, kv := range environ {
+		if name, value, ok := strings.Cut(kv, "="); ok && s.Environment[name] != "" {
+			p.inv.knobs[s.Environment[name]] = value
+		}
 	}
 	if r := p.read(words); r != nil {
 		return nil, r

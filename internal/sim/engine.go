@@ -27,7 +27,8 @@ type Options struct {
 	// Stdout and Stderr receive the engine's log; nil = none.
 	Stdout, Stderr io.Writer
 	PID            int
-	Dir            string // folder for traces where a request names none
+	Dir            string   // folder for traces where a request names none
+	Environ        []string // of the process, NAME=value
 }
 
 // DefaultGPU is simulated where none is named: of the cookbook's models all but
@@ -68,6 +69,10 @@ type Engine struct {
 	served  int // handed to the scheduler
 	rates   map[string]rate
 	profile *profile
+	// iteration counts the steps since the start, for a profile that the launch
+	// asked for.
+	iteration int
+	writing   []chan struct{} // traces that are being written, each closed at its end
 
 	logMu sync.Mutex // one text of the log at a time
 }
@@ -95,7 +100,7 @@ func New(o Options) (*Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	inv, refusal := s.parse(o.Argv, o.Faults)
+	inv, refusal := s.parse(o.Argv, o.Environ, o.Faults)
 	if refusal != nil {
 		return nil, refusal
 	}
@@ -123,6 +128,7 @@ func New(o Options) (*Engine, error) {
 		r := &s.Routes[i]
 		e.routes[r.Path] = append(e.routes[r.Path], r)
 	}
+	e.leftRunning()
 	if o.Truth != nil {
 		e.truth = &truthWriter{w: o.Truth}
 	}
@@ -278,10 +284,8 @@ func (e *Engine) loop(ctx context.Context) {
 			end = real
 		}
 		e.mu.Lock()
+		e.profileStep(p, now, end)
 		e.sched.finish(end)
-		if e.profile != nil {
-			e.profile.step(e.d, now, end)
-		}
 		e.mu.Unlock()
 		now = end
 	}

@@ -26,6 +26,13 @@ type Faults struct {
 	deadAfter     int // generating requests that are served before it dies
 	unauthorized  bool
 	leavesChild   bool
+	// Of the profiler: its routes are not found; a file grows for so long; the
+	// last ranks write none; one runs from the start; files end in the middle.
+	profileOff     bool
+	profileSlow    time.Duration
+	profileMissing int
+	profileRunning bool
+	profileCut     bool
 }
 
 // FaultNames lists the faults as --fault writes them.
@@ -34,6 +41,7 @@ func FaultNames() []string {
 		"slow-start[=DUR]", "never-ready", "exit-loading", "oom", "unknown-flag=FLAG", "hang-request=K", "http-500[=SHARE]",
 		"reset-stream[=SHARE]", "malformed-sse[=SHARE]", "no-usage", "wrong-usage", "slow-tokens[=FACTOR]",
 		"dead-scheduler[=AFTER]", "unauthorized", "leaves-child",
+		"profile-off", "profile-slow[=DUR]", "profile-missing[=RANKS]", "profile-running", "profile-cut",
 	}
 }
 
@@ -95,6 +103,16 @@ func (f *Faults) set(name, value string) error {
 		plain(&f.unauthorized)
 	case "leaves-child":
 		plain(&f.leavesChild)
+	case "profile-off":
+		plain(&f.profileOff)
+	case "profile-slow":
+		f.profileSlow, err = durationOf(name, value, 5*time.Second)
+	case "profile-missing":
+		f.profileMissing, err = countOf(name, value, 1, 1)
+	case "profile-running":
+		plain(&f.profileRunning)
+	case "profile-cut":
+		plain(&f.profileCut)
 	default:
 		err = fmt.Errorf("fault %q is not known; use one of: %s", name, strings.Join(FaultNames(), " "))
 	}

@@ -51,7 +51,7 @@ func FuzzArgv(f *testing.F) {
 	}
 	model := modelBySize("m-8b", "m-8b")
 	f.Fuzz(func(t *testing.T, argv string) {
-		inv, end := s.parse(strings.Fields(argv), Faults{})
+		inv, end := s.parse(strings.Fields(argv), nil, Faults{})
 		if end != nil {
 			return
 		}

@@ -66,7 +66,7 @@ func (e *Engine) route(q *http.Request) (r *SurfaceRoute, known bool) {
 		}
 	}
 	for _, c := range candidates {
-		if c.Needs != "" && !e.inv.bool(c.Needs, false) {
+		if c.Needs != "" && !e.inv.bool(c.Needs, false) || e.o.Faults.profileOff && strings.HasSuffix(c.Kind, "_profile") {
 			continue
 		}
 		known = true

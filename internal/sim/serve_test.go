@@ -1,12 +1,8 @@
 package sim
 
 import (
-	"bytes"
-	"compress/gzip"
 	"encoding/json"
 	"errors"
-	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -479,52 +475,6 @@ func TestTokenize(t *testing.T) {
 			t.Errorf("got %q, %v", a.body, err)
 		}
 	})
-}
-
-func TestProfileWritesATrace(t *testing.T) {
-	dir := t.TempDir()
-	inBubble(t, options("plain serve "+testModel), func(r *rig) {
-		if a := r.call("POST", "/stop_profile", ""); a.status != 500 {
-			t.Errorf("stop of none: %d", a.status)
-		}
-		if a := r.call("POST", "/start_profile", `{"output_dir":`+quote(dir)+`,"profile_id":"../p1"}`); a.status != 200 {
-			t.Fatalf("start: %d %s", a.status, a.body)
-		}
-		if a := r.call("POST", "/start_profile", ""); a.status != 500 {
-			t.Errorf("a second start: %d", a.status)
-		}
-		r.completion("r1", 100, 5)
-		if a := r.call("POST", "/stop_profile", ""); a.status != 200 {
-			t.Errorf("stop: %d %s", a.status, a.body)
-		}
-	})
-	raw, err := os.ReadFile(filepath.Join(dir, "p1-TP-0.trace.json.gz"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	z, err := gzip.NewReader(bytes.NewReader(raw))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var trace struct {
-		TraceEvents []struct {
-			Cat, Ph string
-			Ts, Dur float64
-		}
-	}
-	if err := json.NewDecoder(z).Decode(&trace); err != nil {
-		t.Fatal(err)
-	}
-	count := map[string]int{}
-	for _, e := range trace.TraceEvents {
-		count[e.Cat]++
-		if e.Ts < 0 || e.Dur <= 0 {
-			t.Errorf("event %+v", e)
-		}
-	}
-	if count["kernel"] != 20 || count["cpu_op"] != 5 || count["cuda_runtime"] != 20 {
-		t.Errorf("events by category: %v, expected 5 steps with 4 kernels each", count)
-	}
 }
 
 func quote(s string) string {

@@ -69,8 +69,15 @@ type Surface struct {
 	// Log: boot ready oom no_kv unknown_flag bad_value missing_value
 	// missing_model crash load_failed port_in_use stats request stop.
 	Log map[string]SurfaceLog `json:"log"`
+	// Environment maps variables of the process to knobs, which they set before
+	// the options do.
+	Environment map[string]string `json:"environment,omitempty"`
+	// Profile is the file with the shape of the profiler's traces; see
+	// [SurfaceProfile]. "" = the profiler writes none.
+	Profile string `json:"profile,omitempty"`
 
-	files map[string]*text
+	profile *SurfaceProfile
+	files   map[string]*text
 	// histograms are what {{hist}} and {{buckets}} read; whoever renders sets
 	// them and holds the lock meanwhile.
 	histograms map[string]*histogram
@@ -262,6 +269,9 @@ func LoadSurface(fsys fs.FS, version string) (*Surface, error) {
 	s, err := decodeSurface(raw)
 	if err == nil {
 		err = s.load(sub)
+	}
+	if err == nil && s.Profile != "" {
+		s.profile, err = loadProfile(sub, s.Profile)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("surface %s: %w", version, err)

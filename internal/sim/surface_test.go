@@ -277,11 +277,10 @@ func TestSurfaceRefusesWhatItCannotServe(t *testing.T) {
 		{"missing file", `"file": "boot.log"`, `"file": "none.log"`, ""},
 		{"file out of the folder", `"boot": "boot.log"`, `"boot": "../boot.log"`, "not a name"},
 		{"file that does not exist", `"boot": "boot.log"`, `"boot": "none.log"`, "none.log"},
-		{"trailing text", `"port.log", "exit": 1}
-  }
-}`, `"port.log", "exit": 1}
-  }
+		{"trailing text", `"trace_shape.json"
+}`, `"trace_shape.json"
 } {}`, "end of the file"},
+		{"no shape of traces", `"trace_shape.json"`, `"none.json"`, "none.json"},
 	} {
 		files := testFiles(t)
 		text := string(files["1.0/surface.json"].Data)
@@ -342,7 +341,7 @@ func FuzzLoadSurface(f *testing.F) {
 			}
 		}
 		if s.load(files) == nil {
-			_, _ = s.parse([]string{"x", "--y=1", "-z"}, Faults{})
+			_, _ = s.parse([]string{"x", "--y=1", "-z"}, nil, Faults{})
 		}
 	})
 }
@@ -373,7 +372,7 @@ func TestArgv(t *testing.T) {
 		{"m --spec.method mtp", "model=m speculative=draft"},
 		{"m --spec.n 2", "model=m spec_tokens=2"},
 	} {
-		inv, end := s.parse(strings.Fields(c.argv), Faults{})
+		inv, end := s.parse(strings.Fields(c.argv), nil, Faults{})
 		if end != nil {
 			t.Errorf("%q: %v", c.argv, end)
 			continue
@@ -408,7 +407,7 @@ func TestArgv(t *testing.T) {
 		{"m --spec {", 2, "invalid json value", false},
 		{"plain serve", 2, "no model", false},
 	} {
-		_, end := s.parse(strings.Fields(c.argv), Faults{})
+		_, end := s.parse(strings.Fields(c.argv), nil, Faults{})
 		if end == nil || end.Exit != c.exit || end.Stdout != c.out || !strings.Contains(string(end.Text), c.text) {
 			t.Errorf("%q: got %+v, expected exit %d with %q", c.argv, end, c.exit, c.text)
 		}
@@ -421,11 +420,11 @@ func TestParseFaults(t *testing.T) {
 			t.Errorf("%q was accepted", bad)
 		}
 	}
-	f, err := ParseFaults([]string{"slow-start=5s", "reset-stream=0.25", "leaves-child"})
-	if err != nil || f.slowStart != 5*time.Second || f.resetStream != 0.25 || !f.LeavesChild() {
+	f, err := ParseFaults([]string{"slow-start=5s", "reset-stream=0.25", "leaves-child", "profile-slow", "profile-missing=2"})
+	if err != nil || f.slowStart != 5*time.Second || f.resetStream != 0.25 || !f.LeavesChild() || f.profileSlow != 5*time.Second || f.profileMissing != 2 {
 		t.Errorf("got %+v, %v", f, err)
 	}
-	if got := len(FaultNames()); got != 15 {
-		t.Errorf("%d faults are named, expected 15", got)
+	if got := len(FaultNames()); got != 20 {
+		t.Errorf("%d faults are named, expected 20", got)
 	}
 }
