@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -14,6 +15,10 @@ type GenerateOptions struct {
 	Sampling []string // members of its sampling_params
 	Seed     string   // sampling parameter that holds the seed; "" = none
 	Model    bool     // the body names the model
+	// IDsTell: an event whose output_ids are fewer than its completion_tokens, which
+	// count from the start, brings new text alone; any other brings all text so far.
+	// Without it text is always all so far.
+	IDsTell bool
 }
 
 // AllFields are the allow-list of the endpoint, sorted.
@@ -79,4 +84,102 @@ func (o GenerateOptions) split(extra, sampling map[string]any) (top []string, er
 		}
 	}
 	return top, nil
+}
+
+// Decode reads one event of a native stream, or one whole reply, which is an array
+// where several outputs were asked for or a gateway always makes one. Several
+// outputs of one reply are joined.
+func (o GenerateOptions) Decode(data []byte, d *Delta) error {
+	*d = Delta{Tokens: -1, Cumulative: true}
+	c := NewCursor(data)
+	if c.Kind() == '[' {
+		c.Array(func() { o.decodeOutput(&c, d) })
+	} else if !o.decodeOutput(&c, d) && c.End() == nil {
+		return errors.New("JSON at byte 0: expected an object or an array of objects")
+	}
+	return c.End()
+}
+
+func (o GenerateOptions) decodeOutput(c *Cursor, d *Delta) (object bool) {
+	ids, tokens, counted := 0, -1, false
+	flat, message := false, ""
+	object = c.Object(func(key []byte) {
+		switch string(key) {
+		case "text":
+			text, _ := c.Text()
+			d.Text += text
+			d.HasChoices = true
+		case "output_ids":
+			if d.HasChoices = true; o.IDsTell {
+				ids, counted = c.Count()
+			}
+		case "meta_info":
+			tokens = decodeMeta(c, d)
+		case "error":
+			d.Error = DecodeError(c)
+		case "object":
+			kind, _ := c.Text()
+			flat = kind == "error"
+		case "message":
+			message, _ = c.Text()
+		}
+	})
+	if flat && d.Error == "" {
+		d.Error = message
+	}
+	if counted && tokens >= 0 {
+		d.Cumulative = ids == tokens
+	}
+	return object
+}
+
+// decodeMeta takes the counts of one output and returns its tokens; -1 = not told.
+func decodeMeta(c *Cursor, d *Delta) int {
+	u, told := Usage{Cached: -1}, false
+	c.Object(func(key []byte) {
+		switch string(key) {
+		case "prompt_tokens":
+			u.Prompt, _ = c.Int()
+		case "completion_tokens":
+			u.Completion, told = c.Int()
+		case "cached_tokens":
+			if n, ok := c.Int(); ok {
+				u.Cached = n
+			}
+		case "finish_reason":
+			decodeFinish(c, d)
+		}
+	})
+	if !told {
+		return -1
+	}
+	own := u.Completion
+	if d.Usage != nil { // a further output of the same reply
+		u.Completion += d.Usage.Completion
+	}
+	d.Usage, d.Tokens = &Usage{Prompt: u.Prompt, Completion: u.Completion, Cached: u.Cached}, u.Completion
+	return own
+}
+
+// decodeFinish reads null, a word, or an object with a type. An abort carries its
+// reason in the message and is a failure of the request.
+func decodeFinish(c *Cursor, d *Delta) {
+	message := ""
+	if c.Kind() == '"' {
+		d.Finish, _ = c.Text()
+	} else {
+		c.Object(func(key []byte) {
+			switch string(key) {
+			case "type":
+				d.Finish, _ = c.Text()
+			case "message":
+				message, _ = c.Text()
+			}
+		})
+	}
+	if d.Finish == "abort" {
+		if d.Error = "aborted by the server"; message != "" {
+			d.Error += ": " + message
+		}
+	}
 }

@@ -1,7 +1,6 @@
 package sglang
 
 import (
-	"fmt"
 	"slices"
 
 	"llmdyno/internal/engine"
@@ -37,8 +36,11 @@ var (
 	}
 )
 
-// generate has no model field: the server answers for the one that it has.
-var generate = engine.GenerateOptions{Path: "/generate", Fields: generateFields, Sampling: generateSampling, Seed: "sampling_seed"}
+// generate has no model field: the server answers for the one that it has. Text is
+// all text so far, unless the server runs with --incremental-streaming-output: then
+// output_ids, too, are the new ones. An event without output_ids is cumulative, as
+// all were up to the version that introduced the flag.
+var generate = engine.GenerateOptions{Path: "/generate", Fields: generateFields, Sampling: generateSampling, Seed: "sampling_seed", IDsTell: true}
 
 func wires() []engine.Wire {
 	// Two fields are of completions alone (openai/protocol.py at v0.5.18).
@@ -57,100 +59,7 @@ func wires() []engine.Wire {
 			UsageByDefault: true, // every event has meta_info with the counts
 			DoneMarker:     true,
 			Encode:         generate.Encode,
-			Decode:         decodeGenerate,
+			Decode:         generate.Decode,
 		},
-	}
-}
-
-// decodeGenerate reads one event of a /generate stream, or one whole reply,
-// which is an array when several outputs were asked for.
-//
-// Text is all text so far, unless the server runs with
-// --incremental-streaming-output. Each event shows which: completion_tokens
-// always counts from the start, and output_ids holds that many ids only where
-// they too count from the start. An event without output_ids is cumulative, as
-// all were up to the version that introduced the flag.
-func decodeGenerate(data []byte, d *engine.Delta) error {
-	*d = engine.Delta{Tokens: -1, Cumulative: true}
-	c := engine.NewCursor(data)
-	if c.Kind() == '[' {
-		c.Array(func() { decodeOutput(&c, d) })
-	} else if !decodeOutput(&c, d) && c.End() == nil {
-		return fmt.Errorf("JSON at byte 0: expected an object or an array of objects")
-	}
-	return c.End()
-}
-
-func decodeOutput(c *engine.Cursor, d *engine.Delta) (object bool) {
-	ids, counted := 0, false
-	flat, message := false, ""
-	object = c.Object(func(key []byte) {
-		switch string(key) {
-		case "text":
-			d.Text, _ = c.Text()
-			d.HasChoices = true
-		case "output_ids":
-			ids, counted = c.Count()
-			d.HasChoices = true
-		case "meta_info":
-			decodeMeta(c, d)
-		case "error":
-			d.Error = engine.DecodeError(c)
-		case "object":
-			kind, _ := c.Text()
-			flat = kind == "error"
-		case "message":
-			message, _ = c.Text()
-		}
-	})
-	if flat && d.Error == "" {
-		d.Error = message
-	}
-	if counted && d.Tokens >= 0 {
-		d.Cumulative = ids == d.Tokens
-	}
-	return object
-}
-
-func decodeMeta(c *engine.Cursor, d *engine.Delta) {
-	u := engine.Usage{Cached: -1}
-	c.Object(func(key []byte) {
-		switch string(key) {
-		case "prompt_tokens":
-			u.Prompt, _ = c.Int()
-		case "completion_tokens":
-			if n, ok := c.Int(); ok {
-				u.Completion, d.Tokens = n, n
-			}
-		case "cached_tokens":
-			if n, ok := c.Int(); ok {
-				u.Cached = n
-			}
-		case "finish_reason":
-			decodeFinish(c, d)
-		}
-	})
-	if d.Tokens >= 0 {
-		d.Usage = &engine.Usage{Prompt: u.Prompt, Completion: u.Completion, Cached: u.Cached}
-	}
-}
-
-// decodeFinish reads null or an object with a type; an abort carries the reason
-// in its message and is a failure of the request.
-func decodeFinish(c *engine.Cursor, d *engine.Delta) {
-	message := ""
-	c.Object(func(key []byte) {
-		switch string(key) {
-		case "type":
-			d.Finish, _ = c.Text()
-		case "message":
-			message, _ = c.Text()
-		}
-	})
-	if d.Finish == "abort" {
-		d.Error = "aborted by the server"
-		if message != "" {
-			d.Error += ": " + message
-		}
 	}
 }

@@ -106,7 +106,7 @@ func TestDecodeGenerate(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			got := engine.Delta{Text: "stale", Error: "stale", Usage: &engine.Usage{}}
-			if err := decodeGenerate([]byte(tt.data), &got); err != nil {
+			if err := generate.Decode([]byte(tt.data), &got); err != nil {
 				t.Fatal(err)
 			}
 			if d := cmp.Diff(tt.want, got); d != "" {
@@ -116,7 +116,7 @@ func TestDecodeGenerate(t *testing.T) {
 	}
 	for _, bad := range []string{"", "7", `"x"`, `{"text":`, `[{"text":"a"}`, `{} {}`} {
 		var d engine.Delta
-		if err := decodeGenerate([]byte(bad), &d); err == nil {
+		if err := generate.Decode([]byte(bad), &d); err == nil {
 			t.Errorf("%q is accepted as %+v", bad, d)
 		}
 	}
@@ -132,7 +132,7 @@ func TestStreamOfGenerate(t *testing.T) {
 	text, tokens := "", 0
 	for _, data := range events {
 		var d engine.Delta
-		if err := decodeGenerate([]byte(data), &d); err != nil {
+		if err := generate.Decode([]byte(data), &d); err != nil {
 			t.Fatal(err)
 		}
 		if !d.Cumulative || !strings.HasPrefix(d.Text, text) || d.Tokens <= tokens {
@@ -143,25 +143,4 @@ func TestStreamOfGenerate(t *testing.T) {
 	if text != "a b c d" || tokens != 4 {
 		t.Errorf("%q with %d tokens", text, tokens)
 	}
-}
-
-func FuzzDecodeGenerate(f *testing.F) {
-	for _, s := range []string{
-		`{"text":"one","output_ids":[7],"meta_info":{"finish_reason":{"type":"length"},"completion_tokens":1}}`,
-		`[{"text":"a","meta_info":{"finish_reason":{"type":"abort","message":"x"}}}]`, `{"error":"x"}`, `[`, `null`,
-	} {
-		f.Add([]byte(s))
-	}
-	f.Fuzz(func(t *testing.T, data []byte) {
-		var d engine.Delta
-		if err := decodeGenerate(data, &d); err != nil {
-			return
-		}
-		if d.Usage != nil && d.Tokens != d.Usage.Completion {
-			t.Errorf("%d tokens with usage %+v", d.Tokens, d.Usage)
-		}
-		if d.Finish == "abort" && d.Error == "" {
-			t.Error("an abort that is no failure")
-		}
-	})
 }

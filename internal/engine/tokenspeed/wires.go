@@ -1,7 +1,6 @@
 package tokenspeed
 
 import (
-	"errors"
 	"slices"
 
 	"llmdyno/internal/engine"
@@ -28,6 +27,8 @@ var (
 	}
 )
 
+// generate: the text of an event is all text so far, although its output_ids are
+// only the new ones; whole replies come in an array.
 var generate = engine.GenerateOptions{Path: "/generate", Fields: generateFields, Sampling: generateSampling, Model: true}
 
 // wires: usage comes as one last event when asked for; continuous_usage_stats is
@@ -51,82 +52,7 @@ func wires() []engine.Wire {
 			UsageByDefault: true, // every event has meta_info with the counts
 			DoneMarker:     true,
 			Encode:         generate.Encode,
-			Decode:         decodeGenerate,
+			Decode:         generate.Decode,
 		},
-	}
-}
-
-// decodeGenerate reads one event of a /generate stream or one whole reply, which
-// the gateway always puts into an array. The text of an event is all text so
-// far, although its output_ids are only the new ones. Several outputs of one
-// reply are joined.
-func decodeGenerate(data []byte, d *engine.Delta) error {
-	*d = engine.Delta{Tokens: -1, Cumulative: true}
-	c := engine.NewCursor(data)
-	if c.Kind() == '[' {
-		c.Array(func() { decodeOutput(&c, d) })
-	} else if !decodeOutput(&c, d) && c.End() == nil {
-		return errors.New("JSON at byte 0: expected an object or an array of objects")
-	}
-	return c.End()
-}
-
-func decodeOutput(c *engine.Cursor, d *engine.Delta) (object bool) {
-	return c.Object(func(key []byte) {
-		switch string(key) {
-		case "text":
-			text, _ := c.Text()
-			d.Text += text
-			d.HasChoices = true
-		case "output_ids":
-			d.HasChoices = true
-		case "meta_info":
-			decodeMeta(c, d)
-		case "error":
-			d.Error = engine.DecodeError(c)
-		}
-	})
-}
-
-func decodeMeta(c *engine.Cursor, d *engine.Delta) {
-	u := engine.Usage{Cached: -1}
-	counted := false
-	c.Object(func(key []byte) {
-		switch string(key) {
-		case "prompt_tokens":
-			u.Prompt, _ = c.Int()
-		case "completion_tokens":
-			u.Completion, counted = c.Int()
-		case "cached_tokens":
-			if n, ok := c.Int(); ok {
-				u.Cached = n
-			}
-		case "finish_reason":
-			decodeFinish(c, d)
-		}
-	})
-	if !counted {
-		return
-	}
-	if d.Usage != nil { // a further output of the same reply
-		u.Completion += d.Usage.Completion
-	}
-	d.Usage, d.Tokens = &engine.Usage{Prompt: u.Prompt, Completion: u.Completion, Cached: u.Cached}, u.Completion
-}
-
-// decodeFinish reads null, a word (as streams carry it) or an object with a type
-// (as whole replies do).
-func decodeFinish(c *engine.Cursor, d *engine.Delta) {
-	if c.Kind() == '"' {
-		d.Finish, _ = c.Text()
-	} else {
-		c.Object(func(key []byte) {
-			if string(key) == "type" {
-				d.Finish, _ = c.Text()
-			}
-		})
-	}
-	if d.Finish == "abort" {
-		d.Error = "aborted by the server"
 	}
 }

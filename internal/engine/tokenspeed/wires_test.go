@@ -98,7 +98,7 @@ func TestDecodeGenerate(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			got := engine.Delta{Text: "stale", Error: "stale", Usage: &engine.Usage{}}
-			if err := decodeGenerate([]byte(tt.data), &got); err != nil {
+			if err := generate.Decode([]byte(tt.data), &got); err != nil {
 				t.Fatal(err)
 			}
 			if d := cmp.Diff(tt.want, got); d != "" {
@@ -108,29 +108,8 @@ func TestDecodeGenerate(t *testing.T) {
 	}
 	for _, bad := range []string{"", "7", `"x"`, `{"text":`, `[{"text":"a"}`, `{} {}`} {
 		var d engine.Delta
-		if err := decodeGenerate([]byte(bad), &d); err == nil {
+		if err := generate.Decode([]byte(bad), &d); err == nil {
 			t.Errorf("%q is accepted as %+v", bad, d)
 		}
 	}
-}
-
-func FuzzDecodeGenerate(f *testing.F) {
-	for _, s := range []string{
-		`{"text":"one","output_ids":[7],"meta_info":{"finish_reason":"length","completion_tokens":1}}`,
-		`[{"text":"a","meta_info":{"finish_reason":{"type":"stop"}}}]`, `{"error":"x"}`, `[`, `null`,
-	} {
-		f.Add([]byte(s))
-	}
-	f.Fuzz(func(t *testing.T, data []byte) {
-		var d engine.Delta
-		if err := decodeGenerate(data, &d); err != nil {
-			return
-		}
-		if d.Usage != nil && d.Tokens != d.Usage.Completion {
-			t.Errorf("%d tokens with usage %+v", d.Tokens, d.Usage)
-		}
-		if !d.Cumulative {
-			t.Error("text that is not cumulative")
-		}
-	})
 }
