@@ -71,6 +71,10 @@ func (p *Plan) specOf(s *State, c config.Candidate, sc Scenario) search.Spec {
 	if spec.Ladder == nil {
 		return spec
 	}
+	if s.candidate(c.ID).Deaths > 0 { // another one would cost its row
+		l := *spec.Ladder
+		l.Hysteresis, spec.Ladder = false, &l
+	}
 	spec.Best, spec.Race = map[int]float64{}, p.Strategy.Races()
 	for _, other := range p.of(c.Engine) {
 		if other.ID == c.ID {

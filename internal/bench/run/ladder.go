@@ -28,9 +28,10 @@ func kindSuffix(l search.Load) string {
 }
 
 // freshSeed is what a confirmation adds to the scenario's seed, so that neither
-// its prompts nor its arrivals are those of the load points before.
+// its prompts nor its arrivals are those of the load points before. After an
+// overload they are those of the confirmation.
 func freshSeed(l search.Load) uint64 {
-	if l.Kind != search.KindConfirm {
+	if l.Kind != search.KindConfirm && l.Kind != search.KindAgain {
 		return 0
 	}
 	const apart = 1_000_003 // more than anybody counts seeds up by hand
@@ -71,7 +72,7 @@ func (r *runner) monitor(st step, requests int) *watch {
 	}
 	return &watch{monitor: search.Monitor{
 		Targets: search.Targets(st.scenario.SLA), Planned: requests, Rate: st.load.RateRPS,
-		Whole: st.load.Kind == search.KindConfirm, Least: r.plan.Load.Ladder.Least,
+		Whole: st.load.Kind == search.KindConfirm || st.load.Kind == search.KindAgain, Least: r.plan.Load.Ladder.Least,
 	}}
 }
 
@@ -225,6 +226,9 @@ func rateSearch(found []search.Found, trials []TrialDone) []result.RateSearch {
 		if f.Infeasible > 0 {
 			s.InfeasibleMin = &f.Infeasible
 			s.ServerReason = reasonAt(trials, f.Infeasible, f.MaxConcurrency)
+		}
+		if h := f.Hysteresis; h != nil {
+			s.Hysteresis = &result.Hysteresis{OverloadRPS: h.OverloadRPS, Holds: h.Holds, Slower: h.Slower, Attainment: attainment(h.After), Because: h.Why}
 		}
 		out = append(out, s)
 	}

@@ -3,9 +3,11 @@ package run
 import (
 	"bytes"
 	"fmt"
+	"net/http"
 	"reflect"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -51,6 +53,9 @@ func TestLadderOnAServer(t *testing.T) {
 		if f.BindingConstraint != "max_p50_tpot_ms" || f.FailsBecause == "" || len(f.FeasibleAttainment) != 2 || !strings.Contains(f.Words(), "confirmed") {
 			t.Errorf("reasons: %s; %+v", f.Words(), f.FeasibleAttainment)
 		}
+		if h := f.Hysteresis; h == nil || !h.Holds || h.Slower || h.OverloadRPS < *f.InfeasibleMin || h.Attainment[0].N != 60 || !strings.Contains(f.Words(), "after an overload") {
+			t.Errorf("hysteresis: %+v", h)
+		}
 		if *r.Workload.RequestRate != *f.FeasibleMax {
 			t.Errorf("the row stands at %v, the search found %v", *r.Workload.RequestRate, *f.FeasibleMax)
 		}
@@ -73,6 +78,59 @@ func TestLadderOnAServer(t *testing.T) {
 			t.Errorf("%d of %d points ended early, %d confirmations", early, len(r.Points), confirms)
 		}
 	})
+}
+
+// An overload that a server does not get over is told in the row, whose answer
+// stays what was confirmed before; one that it does not outlive costs no more.
+func TestHysteresisOnAServer(t *testing.T) {
+	for _, dies := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			p := laddered(1, "")
+			p.Scenarios = p.Scenarios[:1]
+			b := newBackend()
+			var overloaded atomic.Bool
+			b.wrap = func(h http.Handler) http.Handler {
+				return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					if strings.Contains(r.Header.Get("X-Request-Id"), "-"+search.KindOverload) {
+						overloaded.Store(true)
+					}
+					h.ServeHTTP(w, r)
+				})
+			}
+			b.slow = func(string) float64 {
+				if overloaded.Load() {
+					return 1.5
+				}
+				return 1
+			}
+			b.dies = func(string, int64) bool { return dies && overloaded.Load() }
+			defer time.Sleep(time.Minute) // the requests that were cut off end
+			res, err := begin(t, t.Context(), b, p)
+			if err != nil || len(res.Rows) != 1 || res.State != artifact.StateComplete {
+				t.Fatalf("%v, %+v", err, res)
+			}
+			r := res.Rows[0]
+			f := r.RateSearch[0]
+			if f.FeasibleMax == nil || !f.Confirmed || !*r.SLA.Passed || *r.Workload.RequestRate != *f.FeasibleMax {
+				t.Errorf("dies %v: the answer is gone: %s; %+v", dies, f.Words(), r.SLA)
+			}
+			if h := f.Hysteresis; h == nil || h.Holds || !h.Slower || h.Because == "" || !slices.ContainsFunc(r.Warnings, func(w result.Warning) bool { return w.Code == "hysteresis" }) {
+				t.Errorf("dies %v: %+v, warnings %+v", dies, h, r.Warnings)
+			}
+			points, wanted := 0, 2 // a second one with the second seed, unless the server is gone
+			if dies {
+				wanted = 1
+			}
+			for _, pt := range r.Points {
+				if pt.Kind == search.KindAgain {
+					points++
+				}
+			}
+			if points != wanted {
+				t.Errorf("dies %v: measured again %d times, expected %d", dies, points, wanted)
+			}
+		})
+	}
 }
 
 // Every strategy takes after a kill the steps that it would have taken.
@@ -178,6 +236,9 @@ func TestSeedsOfLoadPoints(t *testing.T) {
 	sc := Scenario{Seed: 7}
 	probe, test := sc.arrivalSeed(search.Load{Kind: search.KindProbe}), sc.arrivalSeed(search.Load{Kind: search.KindTest, RateRPS: 3})
 	one, two := sc.arrivalSeed(search.Load{Kind: search.KindConfirm}), sc.arrivalSeed(search.Load{Kind: search.KindConfirm, Repeat: 1})
+	if again := sc.arrivalSeed(search.Load{Kind: search.KindAgain, Repeat: 1, AfterRPS: 9}); again != two {
+		t.Errorf("after an overload the arrivals are %d, those of the confirmation %d", again, two)
+	}
 	if all := []uint64{probe, one, two}; probe != test || probe != 7 || len(slices.Compact(slices.Sorted(slices.Values(all)))) != 3 {
 		t.Error(fmt.Sprint(probe, test, one, two))
 	}

@@ -96,7 +96,14 @@ func (r *runner) measure(ctx context.Context, st step) error {
 // trial flushes, warms up, loads and sums up. A failure ends the candidate.
 func (r *runner) trial(ctx context.Context, st step, dir string, attempt int) (*Trial, *Failure, error) {
 	s := r.server
+	if failure, err := r.overload(ctx, st, attempt); failure != nil || err != nil {
+		return nil, failure, err
+	}
 	t := &Trial{Flushed: s.flush(ctx), Warnings: slices.Clone(s.warnings)}
+	if st.load.AfterRPS > 0 && r.ended() {
+		r.sumUp(t, st, dir, load.Outcome{Started: time.Now()}, errServerDied)
+		return t, nil, nil
+	}
 	t.Seed = r.seed(st, t, attempt)
 	plan, failure := r.loadOf(ctx, st, t)
 	if ctx.Err() != nil {
@@ -137,6 +144,36 @@ func (r *runner) trial(ctx context.Context, st step, dir string, attempt int) (*
 		return nil, nil, err
 	}
 	return t, nil, r.folder.WriteJSON(dir+"/"+summaryName, Summary{SummarySchema, SummarySchemaVersion, sum})
+}
+
+// overload puts the overload of a step on the server, if it has one, and waits
+// for its end. What the server makes of it is not looked at: the load point after
+// it shows what is left. It has no line of its own in the journal, so that a
+// resumed run, whose server is a new one, does it again.
+func (r *runner) overload(ctx context.Context, st step, attempt int) (*Failure, error) {
+	if st.load.AfterRPS <= 0 {
+		return nil, nil
+	}
+	over := st
+	over.load.Kind, over.load.RateRPS, over.load.AfterRPS = search.KindOverload, st.load.AfterRPS, 0
+	t := &Trial{Flushed: r.server.flush(ctx)}
+	t.Seed = r.seed(over, t, attempt)
+	plan, failure := r.loadOf(ctx, over, t)
+	if failure == nil {
+		plan.Calibrate, plan.Progress = false, r.show.load
+		r.show.phase("overloading")
+		alive, cancel := r.whileAlive(ctx)
+		defer cancel(nil)
+		out, err := load.Run(alive, plan)
+		r.server.saw(out.Records)
+		if err != nil && !r.ended() {
+			failure = &Failure{Phase: "load", Status: result.StatusFailed, Reason: err.Error()}
+		}
+	}
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	return failure, nil
 }
 
 // succeeded counts the requests that the server answered in full.

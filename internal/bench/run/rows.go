@@ -152,6 +152,11 @@ func knownFlags(e *engine.Engine, c config.Candidate, options []string) []string
 func (r *row) addPoints(trials []TrialDone, found []search.Found, p *Plan, sc Scenario) {
 	if p.Load.Ladder != nil {
 		r.RateSearch = rateSearch(found, trials)
+		for _, s := range r.RateSearch {
+			if s.Hysteresis != nil && s.Hysteresis.Slower {
+				r.Warnings = append(r.Warnings, result.Warning{Code: "hysteresis", Message: s.Hysteresis.Words()})
+			}
+		}
 	}
 	points := make([]result.Point, len(trials))
 	for i, t := range trials {

@@ -16,6 +16,9 @@ type Load struct {
 	Kind string `json:"kind,omitempty"`
 	// Stage is the round of a candidate search that goes in rounds.
 	Stage int `json:"stage,omitempty"`
+	// AfterRPS is the rate of an overload that goes right before, requests/s; 0 =
+	// none does.
+	AfterRPS float64 `json:"after_rps,omitempty"`
 }
 
 // Measured is a load point with its verdict.
@@ -74,6 +77,9 @@ type Found struct {
 	InfeasibleAt []Attained `json:"infeasible_attainment,omitempty"`
 	Binding      string     `json:"binding,omitempty"` // the limit that binds
 	Why          string     `json:"why,omitempty"`     // the rate that fails does, in words
+	// Hysteresis says whether Feasible still holds after an overload; nil = it was
+	// not measured.
+	Hysteresis *Hysteresis `json:"hysteresis,omitempty"`
 }
 
 // Next is the load point to measure after those that were measured, in any
