@@ -16,6 +16,8 @@ type rawEvent struct {
 	pid, tid         []byte // text of a number, or of a string
 	ts, dur          []byte // text of the value, without quotes; nil when absent
 	args             []byte // the whole value; nil when absent
+	id               []byte // of a flow
+	raw              []byte // the whole event
 	escaped          bool   // a backslash stands in one of the strings
 	offset           int64
 }

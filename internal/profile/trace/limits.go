@@ -37,7 +37,7 @@ const (
 // What no option changes.
 const (
 	maxEventBytes  = 64 << 20  // one event
-	maxMetaBytes   = 16 << 20  // one metadata value that is read
+	maxMetaBytes   = 64 << 20  // one metadata value that is read
 	maxSkipBytes   = 512 << 20 // one metadata value that is passed over
 	maxBlank       = 64 << 20  // white space in one place
 	maxResync      = 64 << 20  // text without an event after a malformed one

@@ -64,6 +64,7 @@ const (
 	keyTs
 	keyDur
 	keyArgs
+	keyID
 	keyOther
 	keyEnd
 	keyCount
@@ -511,6 +512,7 @@ func (s *scanner) entry() error {
 		end, st := s.event(s.pos)
 		switch st {
 		case whole:
+			s.e.raw = s.b[s.pos:end]
 			s.pos = end
 			s.sink.add(&s.e)
 			return s.count()
@@ -632,7 +634,7 @@ func before(b []byte, i int) int {
 
 var eventKeys = map[string]eventKey{
 	"ph": keyPh, "cat": keyCat, "name": keyName, "pid": keyPid, "tid": keyTid, "ts": keyTs, "dur": keyDur, "args": keyArgs,
-	"id": keyOther, "bp": keyOther, "s": keyOther,
+	"id": keyID, "bp": keyOther, "s": keyOther,
 }
 
 // event parses the event that begins at index i of the window into s.e and
@@ -762,6 +764,8 @@ func (e *rawEvent) set(key eventKey, v []byte) {
 		e.ts = v
 	case keyDur:
 		e.dur = v
+	case keyID:
+		e.id = v
 	case keyArgs:
 		e.args = notArgs
 	}
