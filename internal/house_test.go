@@ -62,7 +62,7 @@ var mayImport = map[string][]string{
 	"internal/load/witness": {"internal/client", "internal/engine", "internal/load/sample", "internal/load/metric"},
 	"internal/load/token":   {},
 	"internal/load/sample":  {},
-	"internal/launch":       {"internal/client", "internal/artifact", "internal/engine"},
+	"internal/launch":       {"internal/client", "internal/artifact", "internal/engine", "internal/load/sample"},
 	// The client fills the record of a request, so it sees the leaf that holds it.
 	"internal/client":   {"internal/engine", "internal/load/sample"},
 	"internal/sim":      {"internal/engine"},

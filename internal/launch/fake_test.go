@@ -46,6 +46,10 @@ func fake(mode, port string) {
 		serve(port, http.StatusOK)
 	case "unready":
 		serve(port, http.StatusServiceUnavailable)
+	case "locked":
+		serve(port, http.StatusUnauthorized)
+	case "lost":
+		lost(port)
 	case "flicker":
 		flicker(port)
 	case "deaf":
@@ -102,6 +106,19 @@ func serve(port string, code int) {
 		os.Exit(1)
 	}
 	http.Serve(l, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(code) }))
+}
+
+// lost is healthy and knows no other path.
+func lost(port string) {
+	l, err := net.Listen("tcp", "127.0.0.1:"+port)
+	if err != nil {
+		os.Exit(1)
+	}
+	http.Serve(l, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/health" {
+			w.WriteHeader(http.StatusNotFound)
+		}
+	}))
 }
 
 // flicker answers well once, then not, then well.
@@ -174,7 +191,8 @@ func argv(port int) []string { return []string{os.Args[0], fmt.Sprint(port)} }
 func testEngine() *engine.Engine {
 	return &engine.Engine{
 		ID: "test", Title: "test",
-		Endpoints: []engine.Endpoint{{Name: engine.EndpointHealth, Method: "GET", Path: "/health"}},
+		Endpoints: []engine.Endpoint{{Name: engine.EndpointHealth, Method: "GET", Path: "/health"}, {Name: engine.EndpointModels, Method: "GET", Path: "/v1/models"}},
+		Wires:     []engine.Wire{engine.OpenAICompletions(engine.WireOptions{})},
 		Ready: engine.Ready{
 			Probes:   []engine.Probe{{Endpoint: engine.EndpointHealth, Status: 200, Timeout: 5 * time.Second}},
 			Interval: 20 * time.Millisecond, Deadline: time.Minute,

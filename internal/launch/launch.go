@@ -71,8 +71,9 @@ type Server interface {
 	PID() int
 	Group() Group
 	// WaitReady waits until the probes hold one round after the other, the
-	// process ends, the deadline passes (both: a *Failure) or ctx ends. It does
-	// not stop the server.
+	// process ends, it refuses what it is asked for good (no key, no such model),
+	// the deadline passes (all three: a *Failure) or ctx ends. It does not stop the
+	// server.
 	WaitReady(ctx context.Context, progress func(Progress)) error
 	// Stop ends the server and everything that it started: SIGTERM to the group,
 	// SIGKILL after grace (at once when ctx ends), and returns when nothing is

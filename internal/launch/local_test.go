@@ -18,7 +18,9 @@ import (
 	"testing"
 	"time"
 
+	"llmdyno/internal/client"
 	"llmdyno/internal/engine"
+	"llmdyno/internal/load/sample"
 )
 
 func TestReadyAfterDelay(t *testing.T) {
@@ -54,6 +56,37 @@ func TestReadyAfterDelay(t *testing.T) {
 	}
 	if alive(p.PID) {
 		t.Error("the server lives on")
+	}
+}
+
+// A server that answers and will never answer otherwise is not waited for: the
+// bound of an hour would be the test's.
+func TestRefusalsEndTheWait(t *testing.T) {
+	for _, c := range []struct {
+		mode, key, says string
+		probe           engine.Probe // after the first
+	}{
+		{mode: "locked", says: "HTTP 401 (no further words), expected 200: it wants an API key and none is given"},
+		{mode: "locked", key: "wrong-key-0123", says: "it does not take the API key that is given"},
+		{mode: "lost", says: "HTTP 404 (no further words), expected 200: it has no such path or model", probe: engine.Probe{Endpoint: engine.EndpointModels}},
+		{mode: "lost", says: "404 Not Found", probe: engine.Probe{Endpoint: engine.EndpointCompletions, Generate: true}},
+	} {
+		t.Run(c.mode+" "+c.key+string(c.probe.Endpoint), func(t *testing.T) {
+			t.Parallel()
+			sp := spec(c.mode)
+			sp.APIKey, sp.ReadyDeadline = c.key, time.Hour
+			if c.mode == "lost" {
+				sp.Probes = []engine.Probe{{Endpoint: engine.EndpointHealth}, c.probe}
+			}
+			err := start(t, sp).WaitReady(t.Context(), nil)
+			var f *Failure
+			if !errors.As(err, &f) || f.Status != StatusFailed || !strings.Contains(f.Reason, c.says) || strings.ContainsAny(f.Reason, "\n") {
+				t.Errorf("%+v", err)
+			}
+			if strings.Contains(err.Error(), "wrong-key") || (client.ClassOf(err) == sample.ClassAuth) != (c.mode == "locked") {
+				t.Errorf("%v of class %q", err, client.ClassOf(err))
+			}
+		})
 	}
 }
 

@@ -6,12 +6,14 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/prometheus/procfs"
 
 	"llmdyno/internal/client"
 	"llmdyno/internal/engine"
+	"llmdyno/internal/load/sample"
 )
 
 const (
@@ -24,6 +26,10 @@ const (
 	defaultProbe    = 30 * time.Second
 	// secondRound is the longest pause before the round that confirms.
 	secondRound = 250 * time.Millisecond
+	// lostRounds is how many rounds in a row may end with a path or a model that is
+	// not there although the server has answered the probe before it: a gateway may
+	// learn of its workers late.
+	lostRounds = 20
 )
 
 var (
@@ -39,9 +45,12 @@ func (s *server) WaitReady(ctx context.Context, progress func(Progress)) error {
 	for {
 		a := s.current()
 		err := w.rounds(bound, a)
+		var refused *Failure
 		switch {
 		case err == nil && s.markReady(a):
 			return nil
+		case errors.As(err, &refused):
+			return refused
 		case errors.Is(err, errForeign) && s.spec.Port != 0:
 			return s.portFailure(a)
 		case errors.Is(err, errForeign):
@@ -128,6 +137,7 @@ type wait struct {
 	probes    []engine.Probe
 	progress  func(Progress)
 	lastProbe string
+	lost      int // rounds in a row that found no such path or model
 }
 
 // rounds probes until enough rounds have held (nil), the attempt ends, its port
@@ -158,6 +168,9 @@ func (w *wait) rounds(ctx context.Context, a *attempt) error {
 		if errors.Is(err, errForeign) {
 			return err
 		}
+		if f := w.refused(err); f != nil {
+			return f
+		}
 		// A probe that the end cut short says less than the one before it.
 		ended := ctx.Err() != nil
 		if held++; err != nil {
@@ -187,12 +200,41 @@ func (w *wait) round(ctx context.Context, c *client.Client, a *attempt, f *famil
 	if len(w.probes) == 0 && len(inodes) == 0 {
 		return fmt.Errorf("nothing listens on port %d yet", a.port)
 	}
-	for _, p := range w.probes {
+	for i, p := range w.probes {
 		if err := c.Probe(ctx, p, w.s.spec.Model); err != nil {
+			if w.lost++; i == 0 || !notFound(err) {
+				w.lost = 0
+			}
 			return err
 		}
 	}
+	w.lost = 0
 	return nil
+}
+
+// notFound says that the server has no such path or model: plain reads and streams
+// word the status differently.
+func notFound(err error) bool {
+	text := err.Error()
+	return client.ClassOf(err) == sample.ClassStatus && (strings.Contains(text, "HTTP 404 ") || strings.Contains(text, ": 404 "))
+}
+
+// refused is the failure of a server that answers, and will not answer otherwise
+// however long it is waited for; nil = it may. No engine refuses a key while it
+// starts and takes it later.
+func (w *wait) refused(err error) *Failure {
+	why := ""
+	switch {
+	case client.ClassOf(err) == sample.ClassAuth && w.s.spec.APIKey == "":
+		why = "it wants an API key and none is given"
+	case client.ClassOf(err) == sample.ClassAuth:
+		why = "it does not take the API key that is given"
+	case w.lost >= lostRounds:
+		why = "it has no such path or model: compare the name of the model with the one that it serves"
+	default:
+		return nil
+	}
+	return &Failure{Status: StatusFailed, Reason: fmt.Sprintf("server answers, but not as asked: %s: %s", clip(w.s.redactor.String(err.Error())), why), err: err}
 }
 
 // foreign says whether the sockets belong to somebody who was there before the

@@ -9,7 +9,6 @@ import (
 	"io"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -155,9 +154,7 @@ func (r *runner) startFailure(ctx context.Context, err error, phase string) (*Fa
 		return nil, r.broken
 	}
 	f := failureOf(err, phase)
-	if f.Status == result.StatusTimeout && (strings.Contains(f.Reason, "HTTP 401") || strings.Contains(f.Reason, "HTTP 403")) {
-		// It answered all the time: what it wants is a key.
-		f.Status = result.StatusFailed
+	if client.ClassOf(err) == sample.ClassAuth {
 		f.Reason += hint(sample.ClassAuth, r.plan)
 	}
 	return f, nil
