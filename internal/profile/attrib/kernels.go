@@ -302,3 +302,40 @@ func (p *Part) add(w *Work) {
 	p.Launches++
 	p.Total += Nanos(w.Dur)
 }
+
+// ClassRow is the time of one class of kernels in a stage.
+type ClassRow struct {
+	Category kernel.Class `json:"category"`
+	Launches int          `json:"launches"`
+	Total    Nanos        `json:"total_us"`
+	Share    float64      `json:"share_pct"` // of the stage's GPU time
+}
+
+// Classes sums rows up by stage and class, most time first. The rows must be all
+// of their stages.
+func Classes(rows []KernelRow) map[Stage][]ClassRow {
+	out := map[Stage][]ClassRow{}
+	totals := map[Stage]Nanos{}
+	for i := range rows {
+		r := &rows[i]
+		totals[r.Stage] += r.Total
+		list := out[r.Stage]
+		at := slices.IndexFunc(list, func(c ClassRow) bool { return c.Category == r.Category })
+		if at < 0 {
+			at = len(list)
+			list = append(list, ClassRow{Category: r.Category})
+		}
+		list[at].Launches += r.Launches
+		list[at].Total += r.Total
+		out[r.Stage] = list
+	}
+	for stage, list := range out {
+		for i := range list {
+			list[i].Share = share(int64(list[i].Total), int64(totals[stage]))
+		}
+		slices.SortFunc(list, func(a, b ClassRow) int {
+			return cmp.Or(cmp.Compare(b.Total, a.Total), cmp.Compare(a.Category, b.Category))
+		})
+	}
+	return out
+}

@@ -323,3 +323,17 @@ func (a *applier) set(work int32, e *mapped) {
 	}
 	w.Mapped = true
 }
+
+// Join puts the traces of two mappings together; either may be nil.
+func (m *Mapping) Join(other *Mapping) *Mapping {
+	switch {
+	case m == nil:
+		return other
+	case other == nil:
+		return m
+	}
+	m.captured = append(m.captured, other.captured...)
+	m.graphs = append(m.graphs, other.graphs...)
+	m.ran = append(m.ran, other.ran...)
+	return m
+}
