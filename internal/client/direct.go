@@ -231,7 +231,7 @@ func (h *heads) get(c *Client, path string) []byte {
 func (c *Client) streamDirect(ctx context.Context, w *engine.Wire, body []byte, clock Clock, rec *sample.Record) {
 	head := fullHead(c.direct.heads.get(c, w.Path), rec.RequestID, len(body))
 	for attempt := 0; ; attempt++ {
-		x := &pending{stream: stream{client: c, wire: *w, clock: clock, rec: rec}, ended: make(chan struct{})}
+		x := &pending{stream: stream{client: c, wire: w, clock: clock, rec: rec}, ended: make(chan struct{})}
 		cn, err := c.direct.connect(ctx, clock, rec, attempt > 0)
 		if err != nil {
 			class, words := classify(cause(ctx, err))

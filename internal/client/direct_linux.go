@@ -27,6 +27,7 @@ type direct struct {
 	maxIdle int
 	pollers []poller
 	next    atomic.Uint32
+	dialing chan struct{} // holds one for each connection that is being made
 
 	mu   sync.Mutex
 	idle []*conn // the one used last is at the end; some may be dead
@@ -35,6 +36,10 @@ type direct struct {
 // maxPollers bounds the goroutines that read; one reads more than 100,000 events
 // a second.
 const maxPollers = 8
+
+// maxDialing bounds the connections that are being made at once, and with them
+// the deep stacks, whose memory a process keeps.
+const maxDialing = 1024
 
 // newDirect is nil where streams must go through net/http: over TLS, or through
 // somebody else's dialer.
@@ -46,7 +51,7 @@ func newDirect(c *Client, o Options) *direct {
 	if c.base.Port() == "" {
 		addr = net.JoinHostPort(c.base.Hostname(), "80")
 	}
-	d := &direct{addr: addr, maxIdle: o.Conns, dial: dialFrom(o.Sources)}
+	d := &direct{addr: addr, maxIdle: o.Conns, dial: dialFrom(o.Sources), dialing: make(chan struct{}, maxDialing)}
 	if d.maxIdle <= 0 {
 		d.maxIdle = 1 << 30
 	}
@@ -127,23 +132,33 @@ func (d *direct) connect(ctx context.Context, clock Clock, rec *sample.Record, f
 	}
 	bounded, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
-	// In a goroutine of its own, whose deep stack serves others when it ends: a
-	// waiting stream keeps a small one.
-	var c *conn
-	var err error
-	made := make(chan struct{})
-	go func() {
-		defer close(made)
-		var tcp net.Conn
-		if tcp, err = d.dial(bounded, "tcp", d.addr); err == nil {
-			c, err = d.adopt(tcp)
-		}
-	}()
-	<-made
+	c, err := d.open(bounded)
 	rec.Conn = clock.Now()
 	if err != nil {
 		rec.Conn = sample.Never
 	}
+	return c, err
+}
+
+// open makes a connection.
+func (d *direct) open(ctx context.Context) (c *conn, err error) {
+	select {
+	case d.dialing <- struct{}{}:
+		defer func() { <-d.dialing }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	// In a goroutine of its own, whose deep stack serves others when it ends: a
+	// waiting stream keeps a small one.
+	made := make(chan struct{})
+	go func() {
+		defer close(made)
+		var tcp net.Conn
+		if tcp, err = d.dial(ctx, "tcp", d.addr); err == nil {
+			c, err = d.adopt(tcp)
+		}
+	}()
+	<-made
 	return c, err
 }
 
@@ -455,6 +470,10 @@ func (p *poller) start() error {
 // beginning on, so that no wait misses any.
 func (p *poller) run(raw syscall.RawConn, q *polling) {
 	raw.Read(func(fd uintptr) (stop bool) { // its error is that of the closing
+		napped := q.pace.gathers()
+		if napped {
+			nap()
+		}
 		for {
 			n, err := unix.EpollWait(int(fd), q.events, 0)
 			if err == unix.EINTR {
@@ -468,6 +487,7 @@ func (p *poller) run(raw syscall.RawConn, q *polling) {
 					c.ready(q, q.events[i].Events)
 				}
 			}
+			q.pace.batch(n, q.seen, napped)
 			if n < len(q.events) {
 				return false
 			}
@@ -488,8 +508,56 @@ func (p *poller) holders(q *polling, n int) []*conn {
 	return q.who[:n]
 }
 
+// napTime is how long a poller lets arrivals gather, about 90 us with the timer
+// slack of 50 us that Linux adds to a sleep (prctl(2), PR_SET_TIMERSLACK). It
+// adds to the lag of an event and, since the kernel stamps it, to no instant.
+const napTime = 40 * time.Microsecond
+
+// nap sleeps without the scheduler's knowledge, so that the CPU is not taken for
+// idle: giving it up and taking it again wakes threads of the Go runtime and
+// costs more than the reading of an event.
+func nap() {
+	t := unix.NsecToTimespec(int64(napTime))
+	syscall.RawSyscall(unix.SYS_NANOSLEEP, uintptr(unsafe.Pointer(&t)), 0, 0)
+}
+
+// pace follows how dense the arrivals are. One by one, each costs a wake-up,
+// which is dearer than its read.
+type pace struct {
+	last  int64 // Unix ns of the last read of the batch before
+	dense int   // dense batches in a row
+	n     int   // events of the last batch
+}
+
+// Batches are dense that come within denseGap of the one before, or bring many
+// events, or several after a nap; from denseRun of them on it pays to nap. After
+// a batch of many there is nothing to wait for: the poller is behind.
+const (
+	denseGap = int64(50 * time.Microsecond)
+	denseRun = 4
+	many     = 8
+)
+
+// batch notes a batch of n events, the last of them read at the instant at.
+func (p *pace) batch(n int, at int64, napped bool) {
+	if p.n = n; n == 0 {
+		return
+	}
+	if n >= many || napped && n > 1 || !napped && at-p.last < denseGap {
+		p.dense++
+	} else {
+		p.dense = 0
+	}
+	p.last = at
+}
+
+// gathers says whether to nap before the next batch.
+func (p *pace) gathers() bool { return p.dense >= denseRun && p.n < many }
+
 // polling is what one goroutine of a poller works with.
 type polling struct {
+	pace   pace
+	seen   int64 // Unix ns of the last read
 	events []unix.EpollEvent
 	who    []*conn
 	buf    []byte
@@ -516,6 +584,7 @@ func (q *polling) receive(fd int) (n int, at stamp, err error) {
 	q.msg.SetControllen(len(q.oob))
 	r, _, errno := syscall.RawSyscall(unix.SYS_RECVMSG, uintptr(fd), uintptr(unsafe.Pointer(&q.msg)), unix.MSG_DONTWAIT)
 	at.wall = time.Now().UnixNano()
+	q.seen = at.wall
 	if errno != 0 {
 		return 0, at, errno
 	}

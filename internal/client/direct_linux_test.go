@@ -1,10 +1,91 @@
 package client
 
 import (
+	"context"
+	"errors"
 	"net"
 	"net/netip"
+	"slices"
 	"testing"
+	"time"
 )
+
+// While others take up all the places, the wait for one ends with the request.
+func TestDialingIsBounded(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	c, err := New(Options{BaseURL: "http://" + ln.Addr().String()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	for range maxDialing {
+		c.direct.dialing <- struct{}{}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := c.direct.open(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("without a place: %v", err)
+	}
+	<-c.direct.dialing
+	for range 3 { // the place is given back
+		cn, err := c.direct.open(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		cn.drop()
+	}
+}
+
+func TestPace(t *testing.T) {
+	type batch struct {
+		n      int
+		after  time.Duration // from the batch before
+		napped bool
+	}
+	times := func(n int, b batch) (out []batch) {
+		for range n {
+			out = append(out, b)
+		}
+		return out
+	}
+	sparse, near := batch{1, time.Millisecond, false}, batch{1, 20 * time.Microsecond, false}
+	dense := slices.Clip(times(denseRun+1, near))
+	tests := []struct {
+		name    string
+		batches []batch
+		want    bool
+	}{
+		{"nothing yet", nil, false},
+		{"sparse", times(10, sparse), false},
+		{"dense", dense, true},
+		{"nearly dense", times(denseRun, near), false},
+		{"dense with a pause", append(append(times(denseRun-1, near), sparse), near), false},
+		{"several after a nap", append(dense, batch{3, 100 * time.Microsecond, true}), true},
+		{"one after a nap", append(dense, batch{1, 100 * time.Microsecond, true}), false},
+		{"many after a nap", append(dense, batch{many, 100 * time.Microsecond, true}), false},
+		{"caught up", append(dense, batch{many, 100 * time.Microsecond, true}, near), true},
+		{"an empty batch", append(dense, batch{0, 0, true}), true},
+		{"bursts far apart", times(denseRun, batch{many, time.Second, false}), false},
+		{"one after such bursts", append(times(denseRun, batch{many, time.Second, false}), sparse), false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			var p pace
+			at := int64(time.Hour)
+			for _, b := range tt.batches {
+				at += int64(b.after)
+				p.batch(b.n, at, b.napped)
+			}
+			if got := p.gathers(); got != tt.want {
+				t.Errorf("gathers = %v after %+v, want %v", got, tt.batches, tt.want)
+			}
+		})
+	}
+}
 
 // Without ports left at one source address the next one serves.
 func TestSourcesInTurn(t *testing.T) {

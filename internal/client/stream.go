@@ -56,7 +56,7 @@ func (c *Client) Stream(ctx context.Context, w engine.Wire, body []byte, id stri
 	}
 	defer resp.Body.Close()
 	rec.Header, rec.Status = clock.Now(), resp.StatusCode
-	s := stream{client: c, wire: w, clock: clock, rec: rec}
+	s := stream{client: c, wire: &w, clock: clock, rec: rec}
 	switch {
 	case resp.StatusCode != http.StatusOK:
 		text, _ := io.ReadAll(io.LimitReader(resp.Body, 16<<10))
@@ -163,7 +163,7 @@ func stale(ctx context.Context, err error) bool {
 // stream turns the reply of one request into its record.
 type stream struct {
 	client *Client
-	wire   engine.Wire
+	wire   *engine.Wire
 	clock  Clock
 	rec    *sample.Record
 	delta  engine.Delta

@@ -492,7 +492,7 @@ func FuzzStream(f *testing.F) {
 			body, rest = append(body, rest[:n]), rest[n:]
 		}
 		rec, now := sample.New(0, 0), ticks(0)
-		s := stream{client: c, wire: w, clock: &now, rec: &rec}
+		s := stream{client: c, wire: &w, clock: &now, rec: &rec}
 		s.events(t.Context(), func() {}, &body)
 		if (rec.Error == "") != rec.OK() || len(rec.Error) > maxErrorText+10 || strings.ContainsAny(rec.Error, "\r\n") {
 			t.Errorf("class %q, error %q", rec.Class, rec.Error)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -266,6 +267,7 @@ func (r *runner) openLoop(ctx context.Context, wait pacer) {
 			defer all.Done()
 			r.conversation(ctx, i, &all)
 		}()
+		runtime.Gosched() // to it, before the end of this wait keeps the CPU busy
 	}
 	all.Wait()
 }
