@@ -67,6 +67,17 @@ func TestU15OneRuleCutsParameters(t *testing.T) {
 	}
 }
 
+func TestNamesBeyondTheLimitStayMangled(t *testing.T) {
+	within := "_Z1f" + strings.Repeat("P", 100) + "i"
+	if got := Canonical(within); got != "f" {
+		t.Errorf("Canonical of a name of %d bytes = %.40q, want f", len(within), got)
+	}
+	beyond := "_Z1f" + strings.Repeat("P", maxMangled) + "i"
+	if got := Canonical(beyond); got != beyond {
+		t.Errorf("Canonical of a name of %d bytes = %.40q, want it unchanged", len(beyond), got)
+	}
+}
+
 // classOf is one row of the tables below.
 type classOf struct {
 	want Class

@@ -31,8 +31,9 @@ func ParseCopy(raw string, memset bool) Name {
 }
 
 // maxMangled is the longest mangled name that is read, in bytes. The longest met
-// in 4,475 is 5,160; the limit keeps a hostile one from growing.
-const maxMangled = 64 << 10
+// in 4,475 is 5,160; a hostile one costs time by the square of its length (a
+// tenth of a second at this one).
+const maxMangled = 8 << 10
 
 // maxDemangled bounds what a mangled name, whose parts may refer to one another,
 // expands to: 2 to this power bytes.

@@ -196,6 +196,9 @@ func (p *pattern) find(plain string) bool {
 		if (!p.left || at == 0 || !letter(plain[at-1])) && p.rest(plain, at+len(first), p.pieces[1:]) {
 			return true
 		}
+		if len(p.pieces) > 1 && p.pieces[1].gap == anything && !p.left {
+			return false // what does not follow here follows no later place
+		}
 		from = at + 1
 	}
 }
