@@ -159,12 +159,11 @@ func resolve(t *trace.Trace, o Options, devices []Device) []*Timeline {
 	r := newResolver(t, o)
 	tls := r.collect(devices)
 	asked := make([][]int32, len(tls))
-	unlinked := false
 	for i, tl := range tls {
 		asked[i] = r.ask(tl)
 	}
 	r.answerOps()
-	unlinked = r.unlinked()
+	unlinked := r.unlinked()
 	r.answerByExt(unlinked)
 	r.answerFrames()
 	r.answerStages()
@@ -361,17 +360,19 @@ func (r *resolver) answerByExt(unlinked bool) {
 }
 
 // unlinked reports whether External ids of GPU work are not those of operators:
-// most of them name no operator that encloses the launch.
+// most of them name nothing that encloses the launch.
 func (r *resolver) unlinked() bool {
 	good, bad := 0, 0
 	for _, q := range r.queries {
 		if q.launch < 0 || q.ext == trace.NoID {
 			continue
 		}
-		if q.invalid {
-			bad++
-		} else {
+		_, mark := r.marks.byExt[scoped{q.ext, q.scope}]
+		switch {
+		case !q.invalid:
 			good++
+		case !mark: // work right below a mark has the mark's id
+			bad++
 		}
 	}
 	return bad > good
