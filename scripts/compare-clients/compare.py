@@ -3,14 +3,17 @@ what each recorded beside what the server knows, as a Markdown table.
 
     go build -o /tmp/cc/llmdyno ./cmd/llmdyno && go build -o /tmp/cc/server ./scripts/compare-clients/server
     python3.12 scripts/compare-clients/compare.py install /tmp/cc     # venvs, from PyPI: several GB
-    python3.12 scripts/compare-clients/compare.py run /tmp/cc --streams 64,512 --rounds 3
+    python3.12 scripts/compare-clients/compare.py run /tmp/cc --streams 64,512,256t --rounds 3
     python3.12 scripts/compare-clients/compare.py table /tmp/cc
 
 Linux, two CPUs or more, taskset and zstd. The server runs on CPU 0, the client with all
 its processes on CPU 1. Every client sends 2 x STREAMS requests as a closed loop of
 STREAMS users to /v1/completions; each reply has 200 events, 50 a second, the first one
-planned 200 to 220 ms after the request was read. Of the rounds of a case the one with
-the least CPU time of foreign processes counts. Times are the client's own records:
+planned 200 to 220 ms after the request was read. The streams' events are spread evenly
+over the 20 ms; with a t behind the number all streams tick together, as an engine's steps
+do. The clients take turns, each round beginning with another one; a case's figure is the
+median of its three rounds with the least CPU time of other processes. --exclusively names a command that others on the machine respect
+(flock FILE, for one): every load runs while it runs. Times are the client's own records:
 
     TTFT error   |client's TTFT - (server's first write - request read)|
     lag          the client's instant of an event - the server's instant of writing it;
@@ -20,7 +23,7 @@ the least CPU time of foreign processes counts. Times are the client's own recor
     CPU/event    of all processes of the client, from the first request to the last event
     foreign      CPU time of other processes in that time, of all CPUs
 """
-import argparse, calendar, glob, itertools, json, os, re, shutil, subprocess, sys, threading, time
+import argparse, calendar, glob, itertools, json, os, re, select, shutil, signal, subprocess, sys, threading, time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
@@ -29,23 +32,57 @@ EVENTS, RATE, PROMPT = 200, 50, 64
 
 # What PyPI has to give. vllm cannot be installed without its dependencies to any use: its
 # client imports most of the engine on the way, torch included.
-# sglang's Rust client is a file of its own in the wheel and needs nothing else of it.
-PACKAGES = {"guidellm": ["guidellm"], "aiperf": ["aiperf"], "vllm": ["vllm"], "sglang": ["--no-deps", "sglang"]}
+# sglang's Rust client is a file of its own in the wheel and needs nothing else of it, its
+# Python client needs the engine's packages.
+PACKAGES = {"guidellm": ["guidellm"], "aiperf": ["aiperf"], "vllm": ["vllm"], "sglang": ["sglang"], "sglang-rust": ["--no-deps", "sglang"]}
 
-VLLM_MAIN = """import argparse
-from vllm.benchmarks import serve
-p = argparse.ArgumentParser()
-serve.add_cli_args(p)
-serve.main(p.parse_args())
+# Two clients import an engine first, which takes half a minute: that is done once, and
+# each run is a fork of the process that did it. A line on stdin is [arguments, log].
+FORKS = """
+import gc, json, os, sys
+gc.freeze()
+print("ready", flush=True)
+for line in sys.stdin:
+    argv, log = json.loads(line)
+    pid = os.fork()
+    if pid == 0:
+        fd = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        os.dup2(fd, 1)
+        os.dup2(fd, 2)
+        sys.argv[1:] = argv
+        try:
+            main()
+        except BaseException:
+            import traceback
+            traceback.print_exc()
+            sys.stderr.flush()
+            os._exit(1)
+        sys.stdout.flush()
+        os._exit(0)
+    print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
 """
 
-SGLANG_MAIN = """import glob, importlib.util, sys
+MAIN = {
+    "vllm": """import argparse
+from vllm.benchmarks import serve
+
+def main():
+    p = argparse.ArgumentParser()
+    serve.add_cli_args(p)
+    serve.main(p.parse_args())
+""" + FORKS,
+    "sglang": """from sglang.benchmark import serving
+main = serving.cli_main
+""" + FORKS,
+    "sglang-rust": """import glob, importlib.util, sys
 at = glob.glob(sys.prefix + "/lib/python3*/site-packages/sglang/srt/rust_extensions/_bench.*.so")[0]
 spec = importlib.util.spec_from_file_location("_bench", at)
 m = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(m)
 m.run_argv(["sglang-bench", *sys.argv[1:]])
-"""
+""",
+}
+FORKED = ("vllm", "sglang")
 
 
 def install(at):
@@ -62,15 +99,14 @@ def install(at):
 
 
 def prepare(at):
-    """A small tokenizer, and vLLM's client without its engine's command line."""
+    """A small tokenizer, and what runs the clients that have no program of their own."""
     os.makedirs(f"{at}/tok", exist_ok=True)
     shutil.copy(f"{ROOT}/internal/load/token/testdata/bpe-gpt2.json", f"{at}/tok/tokenizer.json")
     with open(f"{at}/tok/tokenizer_config.json", "w") as f:
         json.dump({"tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": 100000}, f)
-    with open(f"{at}/vllm_main.py", "w") as f:
-        f.write(VLLM_MAIN)
-    with open(f"{at}/sglang_main.py", "w") as f:
-        f.write(SGLANG_MAIN)
+    for client, text in MAIN.items():
+        with open(f"{at}/{client}_main.py", "w") as f:
+            f.write(text)
 
 
 def command(client, at, url, n, out):
@@ -83,8 +119,8 @@ def command(client, at, url, n, out):
                 "--tokenizer", tok, "--dataset-name", "random", "--random-input-len", PROMPT, "--random-output-len", EVENTS, "--num-prompts", prompts,
                 "--max-concurrency", n, "--request-rate", "inf", "--ready-check-timeout-sec", 0, "--disable-tqdm",
                 "--save-result", "--save-detailed", "--result-dir", out, "--result-filename", "vllm.json"]
-    if client == "sglang":
-        return [f"{at}/sglang/bin/python", f"{at}/sglang_main.py", "--backend", "vllm", "--base-url", url, "--model", "m", "--tokenizer", tok,
+    if client in ("sglang", "sglang-rust"):
+        return [f"{at}/{client}/bin/python", f"{at}/{client}_main.py", "--backend", "vllm", "--base-url", url, "--model", "m", "--tokenizer", tok,
                 "--dataset-name", "random-ids", "--random-input-len", PROMPT, "--random-output-len", EVENTS, "--random-range-ratio", 1,
                 "--num-prompts", prompts, "--max-concurrency", n, "--warmup-requests", 0, "--disable-tqdm", "--output-details", "--output-file", f"{out}/sglang.jsonl"]
     if client == "aiperf":
@@ -148,7 +184,7 @@ def read_guidellm(out, wall):
         yield serial(r["output"]), ttft, [(0, start + ttft), (-1, last * 1e9 - wall)]
 
 
-READERS = {"sglang": read_sglang, "llmdyno": read_llmdyno, "vllm": read_vllm, "aiperf": read_aiperf, "guidellm": read_guidellm}
+READERS = {"sglang": read_sglang, "sglang-rust": read_sglang, "llmdyno": read_llmdyno, "vllm": read_vllm, "aiperf": read_aiperf, "guidellm": read_guidellm}
 
 
 class Watch(threading.Thread):
@@ -194,31 +230,89 @@ def quantile(values, q):
     return v[low] + (v[min(low + 1, len(v) - 1)] - v[low]) * (i - low)
 
 
-def measure(client, at, n, out, limit):
+class Alone:
+    """Holds a command that shuts others out, from its first sign of life until closed."""
+
+    def __init__(self, prefix):
+        self.held = prefix and subprocess.Popen([*prefix.split(), "cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        if self.held:
+            print("mine", file=self.held.stdin, flush=True)
+            self.held.stdout.readline()
+
+    def close(self):
+        if self.held:
+            self.held.stdin.close()
+            self.held.wait()
+            self.held = None
+
+
+class Client:
+    """A client that is run once for each case, imported once if it is one that forks."""
+
+    def __init__(self, name, nice):
+        self.name, self.prefix, self.loaded = name, ["nice", "-n", str(nice), "taskset", "-c", "1"], None
+
+    def load(self, argv):
+        """Once: what imports take must not fall into a load."""
+        if self.name in FORKED and not self.loaded:
+            self.loaded = self.open(argv[:2], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True)
+            for line in self.loaded.stdout:
+                if line == "ready\n":
+                    return
+            raise SystemExit(f"{self.name}: its venv does not import the client; run install again")
+
+    def start(self, argv, log):
+        if self.loaded:
+            print(json.dumps([argv[2:], log]), file=self.loaded.stdin, flush=True)
+            return self.loaded.pid
+        with open(log, "w") as f:
+            self.running = self.open(argv, stdout=f, stderr=subprocess.STDOUT)
+        return self.running.pid
+
+    def open(self, argv, **how):
+        return subprocess.Popen([*self.prefix, *argv], env={**os.environ, "TOKENIZERS_PARALLELISM": "false"}, text=True, **how)
+
+    def wait(self, limit):
+        if self.loaded:
+            if not select.select([self.loaded.stdout], [], [], limit)[0]:
+                self.close()
+                return -1
+            return int(self.loaded.stdout.readline() or 1)
+        try:
+            return self.running.wait(limit)
+        except subprocess.TimeoutExpired:
+            self.running.terminate()
+            return self.running.wait(20)
+
+    def close(self):
+        if self.loaded:
+            os.killpg(self.loaded.pid, signal.SIGTERM)
+            self.loaded.wait()
+            self.loaded = None
+
+
+def measure(client, at, n, together, out, limit, exclusively):
     shutil.rmtree(out, ignore_errors=True)
     os.makedirs(out)
     truth = f"{out}/truth.jsonl"
-    server = subprocess.Popen(["taskset", "-c", "0", f"{at}/server", "-gap", f"{1000 // RATE}ms", "-spread", str(n), "-truth", truth],
+    server = subprocess.Popen([*client.prefix[:-1], "0", f"{at}/server", "-gap", f"{1000 // RATE}ms", "-spread", str(n), "-truth", truth, *["-together"] * together],
                               stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     url = server.stdout.readline().strip()
-    argv = [str(a) for a in command(client, at, url, n, out)]
-    with open(f"{out}/client.log", "w") as log:
-        env = {**os.environ, "TOKENIZERS_PARALLELISM": "false"}
-        p = subprocess.Popen(["taskset", "-c", "1", *argv], stdout=log, stderr=subprocess.STDOUT, env=env)
-        watch = Watch(p.pid, server.pid)
-        watch.start()
-        try:
-            code = p.wait(limit)
-        except subprocess.TimeoutExpired:
-            p.terminate()
-            code = p.wait(20)
-        watch.quit.set()
-        watch.join()
+    argv = [str(a) for a in command(client.name, at, url, n, out)]
+    client.load(argv)
+    alone = Alone(exclusively)
+    watch = Watch(client.start(argv, f"{out}/client.log"), server.pid)
+    watch.start()
+    code = client.wait(limit)
+    alone.close()
+    watch.quit.set()
+    watch.join()
     server.stdin.close()
     server.wait(60)
-    r = {"client": client, "streams": n, "exit": code, "command": " ".join(argv).replace(at, "$AT"), "date": time.strftime("%Y-%m-%d %H:%M:%S"), "load": os.getloadavg()[0]}
+    r = {"client": client.name, "version": version(client.name, at), "streams": n, "together": together, "exit": code,
+         "command": " ".join(argv).replace(at, "$AT"), "date": time.strftime("%Y-%m-%d %H:%M:%S"), "load": os.getloadavg()[0]}
     try:
-        r.update(join(READERS[client], out, truth, watch, n))
+        r.update(join(READERS[client.name], out, truth, watch, n))
     except Exception as e:  # a client that failed leaves no file: the table says so
         r["failed"] = f"{type(e).__name__}: {e}"
     return r
@@ -255,64 +349,88 @@ def join(reader, out, truth, watch, n):
     }
 
 
-def run(at, clients, streams, rounds, limit):
+def run(at, names, cases, rounds, limit, exclusively, nice):
     prepare(at)
+    clients = [Client(name, nice) for name in names]
     with open(f"{at}/results.jsonl", "a") as f:
-        for _ in range(rounds):
-            for n in streams:
-                for client in clients:
-                    r = measure(client, at, n, f"{at}/out/{client}-{n}", limit)
+        for k in range(rounds):
+            for n, together in cases:
+                for client in clients[k % len(clients):] + clients[:k % len(clients)]:
+                    r = measure(client, at, n, together, f"{at}/out/{client.name}-{n}{'t' * together}", limit, exclusively)
                     print(json.dumps(r), file=f, flush=True)
                     print({k: round(v, 3) if isinstance(v, float) else v for k, v in r.items() if k != "command"}, flush=True)
+    for client in clients:
+        client.close()
 
 
 def version(client, at):
     if client == "llmdyno":
-        return subprocess.run(["git", "-C", ROOT, "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
-    return subprocess.run([f"{at}/{client}/bin/python", "-c", f"import importlib.metadata as m; print(m.version('{client}'))"], capture_output=True, text=True).stdout.strip()
+        text = subprocess.run(["go", "version", "-m", f"{at}/llmdyno"], capture_output=True, text=True).stdout
+        built = dict(re.findall(r"vcs\.(revision|modified)=(\S+)", text))
+        return built.get("revision", "?")[:7] + "+" * (built.get("modified") == "true")
+    package = client.removesuffix("-rust")
+    return subprocess.run([f"{at}/{client}/bin/python", "-c", f"import importlib.metadata as m; print(m.version('{package}'))"], capture_output=True, text=True).stdout.strip()
 
 
-def verdict(r):
+def verdict(rounds):
     """Only llmdyno judges its own measurement: exit 1."""
-    return "-" if r["client"] != "llmdyno" else "valid" if r["exit"] == 0 else "invalid"
+    valid = sum(r["exit"] == 0 for r in rounds)
+    return "-" if rounds[0]["client"] != "llmdyno" else f"valid {valid} of {len(rounds)}"
 
 
-def table(at):
+def spread(rounds, key, digits):
+    """The median of the rounds and, in brackets, the lowest and the highest."""
+    v = [r[key] for r in rounds]
+    return f"{quantile(v, .5):,.{digits}f} ({min(v):,.{digits}f} to {max(v):,.{digits}f})" if len(v) > 1 else f"{v[0]:,.{digits}f}"
+
+
+COLUMNS = ["streams", "client", "rounds", "requests", "events/s written", "recorded", "TTFT error p50, ms", "p99", "lag p50, ms", "p99", "max",
+           "CPU/event, us", "client CPU", "foreign CPU", "own verdict"]
+
+
+def table(at, quietest):
     cases = {}
     for line in open(f"{at}/results.jsonl"):
         r = json.loads(line)
-        cases.setdefault((r["streams"], r["client"]), []).append(r)
-    print("| streams | client | requests | events/s written | recorded | TTFT error p50 / p99, ms | lag p50 / p99 / max, ms | CPU/event, us | client CPU | foreign CPU | own verdict | rounds |")
-    print("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |")
-    for (n, client), all_ in sorted(cases.items()):
-        good = [r for r in all_ if "failed" not in r and r["requests"] >= 0.99 * r["of"]]
+        cases.setdefault((r["together"], r["streams"], r["client"], r["version"]), []).append(r)
+    print("| " + " | ".join(COLUMNS) + " |\n|" + " --- |" * len(COLUMNS))
+    for (together, n, client, version_), all_ in sorted(cases.items()):
+        good = sorted((r for r in all_ if "failed" not in r), key=lambda r: r["foreign"])[:quietest]
+        head = f"| {n}{', together' * together} | {client} {version_} | {len(good)} of {len(all_)} |"
         if not good:
-            print(f"| {n} | {client} {version(client, at)} | failed: {all_[-1].get('failed', 'requests missing')} | | | | | | | | | {len(all_)} |")
+            print(head, f"failed: {all_[-1]['failed']} |" + " |" * (len(COLUMNS) - 4))
             continue
-        r = min(good, key=lambda r: r["foreign"])
-        print(f"| {n} | {client} {version(client, at)} | {r['requests']:,} of {r['of']:,} | {r['written']:,.0f} | {r['recorded']:,.0f} | {r['ttft50']:.2f} / {r['ttft99']:.2f} | "
-              f"{r['lag50']:.3f} / {r['lag99']:.2f} / {r['lagmax']:.0f} | {r['cpu_us']:.1f} | {100 * r['cpu']:.0f} % | {100 * r['foreign']:.0f} % | {verdict(r)} | {len(good)} of {len(all_)} |")
+        print(head, f"{min(r['requests'] for r in good):,} of {good[0]['of']:,} | {quantile([r['written'] for r in good], .5):,.0f} | {spread(good, 'recorded', 0)} | {spread(good, 'ttft50', 2)} | {spread(good, 'ttft99', 1)} | "
+              f"{spread(good, 'lag50', 3)} | {spread(good, 'lag99', 2)} | {max(r['lagmax'] for r in good):.0f} | {spread(good, 'cpu_us', 1)} | "
+              f"{100 * quantile([r['cpu'] for r in good], .5):.0f} % | {100 * max(r['foreign'] for r in good):.0f} % | {verdict(good)} |")
     print("\nCommands ($AT is the folder of the venvs, run with taskset -c 1):\n")
-    for (n, client), all_ in sorted(cases.items()):
-        if n == min(k for k, _ in cases):
+    for (together, n, client, _), all_ in sorted(cases.items()):
+        if (together, n) == min(c[:2] for c in cases):
             print("    " + re.sub(r"http://[\d.:]+", "$URL", all_[-1]["command"]))
+
+
+def case(text):
+    return int(text.removesuffix("t")), text.endswith("t")
 
 
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("what", choices=["install", "run", "table"])
     p.add_argument("at", type=os.path.abspath)
-    p.add_argument("--clients", default="llmdyno,sglang,vllm,aiperf,guidellm")
+    p.add_argument("--clients", default="llmdyno,sglang-rust,sglang,vllm,aiperf,guidellm")
     p.add_argument("--streams", default="64,512")
     p.add_argument("--rounds", type=int, default=1)
+    p.add_argument("--exclusively", default="", help="command that shuts others out while it runs")
+    p.add_argument("--nice", type=int, default=0, help="of server and client; below 0 keeps others' processes back, as root")
+    p.add_argument("--quietest", type=int, default=3, help="rounds of a case that the table takes: those with the least CPU time of other processes")
     p.add_argument("--limit", type=float, default=240, help="seconds that a client may take")
     a = p.parse_args()
     if a.what == "install":
         install(a.at)
     elif a.what == "run":
-        run(a.at, a.clients.split(","), [int(n) for n in a.streams.split(",")], a.rounds, a.limit)
+        run(a.at, a.clients.split(","), [case(n) for n in a.streams.split(",")], a.rounds, a.limit, a.exclusively, a.nice)
     else:
-        table(a.at)
+        table(a.at, a.quietest)
 
 
 main()

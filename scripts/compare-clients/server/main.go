@@ -170,6 +170,9 @@ type asked struct {
 	Stream              bool `json:"stream"`
 	MaxTokens           int  `json:"max_tokens"`
 	MaxCompletionTokens int  `json:"max_completion_tokens"`
+	StreamOptions       struct {
+		IncludeUsage bool `json:"include_usage"`
+	} `json:"stream_options"`
 }
 
 func (s *server) complete(c net.Conn, req *http.Request, body []byte, received int64) error {
@@ -184,7 +187,7 @@ func (s *server) complete(c net.Conn, req *http.Request, body []byte, received i
 	s.kept = append(s.kept, r)
 	s.mu.Unlock()
 	r.Events = make([]int64, 0, r.Want)
-	f := format{chat: strings.HasSuffix(req.URL.Path, "chat/completions"), serial: r.Serial, want: r.Want}
+	f := format{chat: strings.HasSuffix(req.URL.Path, "chat/completions"), serial: r.Serial, want: r.Want, counted: a.StreamOptions.IncludeUsage}
 	if !a.Stream {
 		text := f.whole()
 		_, err := fmt.Fprintf(c, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", len(text), text)
@@ -235,6 +238,7 @@ func (s *server) stream(c net.Conn, r *request, f format) error {
 type format struct {
 	chat         bool
 	serial, want int
+	counted      bool // the stream ends with an event of the token counts
 }
 
 const promptTokens = 64
@@ -266,7 +270,9 @@ func (f format) event(k int) []byte {
 	}
 	out := chunk(f.head(object) + `"choices":[{"index":0,` + choice + `}],"system_fingerprint":null}`)
 	if k == f.want-1 {
-		out = append(out, chunk(f.head(object)+`"choices":[],`+f.usage()+`}`)...)
+		if f.counted {
+			out = append(out, chunk(f.head(object)+`"choices":[],`+f.usage()+`}`)...)
+		}
 		out = append(out, chunk("[DONE]")...)
 		out = append(out, "0\r\n\r\n"...)
 	}
