@@ -51,7 +51,7 @@ func newDirect(c *Client, o Options) *direct {
 	if c.base.Port() == "" {
 		addr = net.JoinHostPort(c.base.Hostname(), "80")
 	}
-	d := &direct{addr: addr, maxIdle: o.Conns, dial: dialFrom(o.Sources), dialing: make(chan struct{}, maxDialing)}
+	d := &direct{addr: addr, maxIdle: o.Conns, dial: dialFrom(o.Sources, lateBind), dialing: make(chan struct{}, maxDialing)}
 	if d.maxIdle <= 0 {
 		d.maxIdle = 1 << 30
 	}
@@ -65,17 +65,17 @@ func newDirect(c *Client, o Options) *direct {
 const maxLoopback = 64
 
 // dialFrom dials TCP from the source addresses in turn, each until its ports run
-// out. Towards a loopback server 127.0.0.2 and so on follow by themselves.
-func dialFrom(sources []netip.Addr) dialer {
+// out. Towards a loopback server 127.0.0.2 and so on follow by themselves. control
+// is done to each socket first.
+func dialFrom(sources []netip.Addr, control func(network, addr string, raw syscall.RawConn) error) dialer {
 	var now atomic.Int32 // source in use
 	return func(ctx context.Context, network, addr string) (net.Conn, error) {
 		for {
 			i := now.Load()
 			from, ok := source(sources, i)
-			d := net.Dialer{}
+			d := net.Dialer{Control: control}
 			if ok {
 				d.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(from, 0))
-				d.Control = lateBind
 			}
 			c, err := d.DialContext(ctx, network, addr)
 			if !errors.Is(err, unix.EADDRNOTAVAIL) {

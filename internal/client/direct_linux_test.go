@@ -6,9 +6,54 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
+
+// With few ports to a source, many connections come from several.
+func TestSourcesWhenPortsRunOut(t *testing.T) {
+	const low, ports, conns = 47_100, 4, 11
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	few := func(network, addr string, raw syscall.RawConn) error {
+		var refused error
+		err := raw.Control(func(fd uintptr) {
+			refused = unix.SetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_LOCAL_PORT_RANGE, low|(low+ports-1)<<16)
+		})
+		return errors.Join(err, refused, lateBind(network, addr, raw))
+	}
+	for _, sources := range [][]netip.Addr{nil, {netip.MustParseAddr("127.0.0.21"), netip.MustParseAddr("127.0.0.22"), netip.MustParseAddr("127.0.0.23")}} {
+		dial, from := dialFrom(sources, few), map[string]int{}
+		for i := range conns {
+			c, err := dial(t.Context(), "tcp", ln.Addr().String())
+			if errors.Is(err, unix.ENOPROTOOPT) {
+				t.Skip("this kernel cannot narrow the ports of a socket (Linux 6.3 can)")
+			}
+			if err != nil {
+				t.Fatalf("connection %d, sources %v: %v", i, sources, err)
+			}
+			defer c.Close()
+			at := c.LocalAddr().(*net.TCPAddr)
+			if at.Port < low || at.Port >= low+ports {
+				t.Errorf("connection %d from port %d", i, at.Port)
+			}
+			from[at.IP.String()]++
+		}
+		if len(from) < (conns+ports-1)/ports {
+			t.Errorf("%d connections of %d ports came from %v", conns, ports, from)
+		}
+	}
+	// The only source given has no port left since the loop.
+	if _, err := dialFrom([]netip.Addr{netip.MustParseAddr("127.0.0.21")}, few)(t.Context(), "tcp", ln.Addr().String()); !errors.Is(err, unix.EADDRNOTAVAIL) {
+		t.Errorf("without a port: %v", err)
+	}
+}
 
 // While others take up all the places, the wait for one ends with the request.
 func TestDialingIsBounded(t *testing.T) {
@@ -104,7 +149,7 @@ func TestSourcesInTurn(t *testing.T) {
 		{nil, "127.0.0.1"},
 	}
 	for _, tt := range tests {
-		c, err := dialFrom(tt.sources)(t.Context(), "tcp", ln.Addr().String())
+		c, err := dialFrom(tt.sources, lateBind)(t.Context(), "tcp", ln.Addr().String())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -113,7 +158,7 @@ func TestSourcesInTurn(t *testing.T) {
 		}
 		c.Close()
 	}
-	if _, err := dialFrom([]netip.Addr{netip.MustParseAddr("192.0.2.1")})(t.Context(), "tcp", ln.Addr().String()); err == nil {
+	if _, err := dialFrom([]netip.Addr{netip.MustParseAddr("192.0.2.1")}, lateBind)(t.Context(), "tcp", ln.Addr().String()); err == nil {
 		t.Error("dialed from an address that is not ours")
 	}
 	if from, ok := source(nil, 3); !ok || from.String() != "127.0.0.4" {
