@@ -379,7 +379,7 @@ func TestReadLoadSaysWhatIsWrong(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if _, _, err := readLoad(dir); err == nil || !strings.Contains(err.Error(), x.want) {
+		if _, _, err := (&app{}).readLoad(dir); err == nil || !strings.Contains(err.Error(), x.want) {
 			t.Errorf("%q: %v, want %q", x.plan, err, x.want)
 		}
 	}

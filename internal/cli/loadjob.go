@@ -8,8 +8,10 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"io/fs"
 	"net"
 	"net/url"
+	"os"
 	"path/filepath"
 	"slices"
 	"sort"
@@ -76,6 +78,11 @@ type loadPlan struct {
 	CutAfterS float64    `json:"cut_after_s,omitempty"`
 	SLA       result.SLA `json:"slo"`
 	Command   string     `json:"command"`
+	// IntendedHitRate is the share of prompt tokens that the whole load means to be
+	// found in the prefix cache; absent = not known.
+	IntendedHitRate *float64 `json:"intended_prefix_hit_rate,omitempty"`
+	// Warmup is how many requests part 1 sends before the load.
+	Warmup int `json:"warmup"`
 }
 
 // loadTarget is the server that the load goes to.
@@ -93,7 +100,6 @@ type loadJob struct {
 	trial  load.Trial // of the whole
 	warmup int
 	cut    shard.Cut
-	share  *float64 // intended prefix-hit rate
 	// tokenizer counts answers that nobody else counts; nil = none was given.
 	tokenizer workload.Tokenizer
 	folder    *artifact.Run
@@ -425,10 +431,10 @@ func (j *loadJob) describe(r *loadRequest, f *config.File, spec workload.Spec, a
 	p.Schema, p.SchemaVersion, p.URL = loadPlanSchema, 1, r.url
 	p.Prompts, p.Arrivals, p.Requests, p.Part, p.SLA = spec.Describe(), a.Describe(), len(requests), r.part, r.sla
 	p.Command, p.Fingerprint = strings.Join(r.argv, " "), fingerprint(requests, a)
-	p.Timeout = f.RequestTimeout().Seconds()
+	p.Timeout, p.Warmup = f.RequestTimeout().Seconds(), j.warmup
 	p.Workload = workloadOf(spec, a, p, r.concurrency)
 	if share, ok := workload.SharedRatio(requests); ok {
-		j.share = &share
+		p.IntendedHitRate = &share
 	}
 	t := &j.trial
 	t.Client, t.Wire, t.Model, t.Requests, t.Arrivals, t.MaxConcurrency = j.target.client, j.target.wire, p.Model, requests, a, r.concurrency
@@ -571,17 +577,17 @@ func (a *app) sendLoad(ctx context.Context, r *loadRequest, j *loadJob) (measure
 	if restoreErr := j.cut.Restore(m.records); restoreErr != nil {
 		return m, errors.Join(err, restoreErr)
 	}
-	m.hear(watch, j)
+	m.hear(watch, j.plan)
 	return m, err
 }
 
 // watchServer reads the server's metrics and the GPUs of this machine where the
-// server runs here; nil for a part of a load, which is not alone with the server.
+// server runs here; nil for a worker, whose leader does.
 func (a *app) watchServer(ctx context.Context, r *loadRequest, j *loadJob) *witness.Watch {
-	if r.worker || !r.part.Whole() || j.target.engine == nil {
+	if r.worker || j.target.engine == nil {
 		return nil
 	}
-	o := witness.Options{Client: j.target.client}
+	o := witness.Options{Client: j.target.client, Shared: !r.part.Whole()}
 	if j.target.local {
 		o.Run = launch.NewLocal(a.environ).Output
 		o.Visible = a.env("CUDA_VISIBLE_DEVICES")
@@ -589,8 +595,9 @@ func (a *app) watchServer(ctx context.Context, r *loadRequest, j *loadJob) *witn
 	return witness.Start(ctx, o)
 }
 
-// hear takes in what the server said.
-func (m *measured) hear(w *witness.Watch, j *loadJob) {
+// hear takes in what the server said. What it said during a part of a load is kept
+// for the merged load: it is of all parts together.
+func (m *measured) hear(w *witness.Watch, p loadPlan) {
 	if w == nil {
 		return
 	}
@@ -602,7 +609,14 @@ func (m *measured) hear(w *witness.Watch, j *loadJob) {
 	}
 	heard := w.Stop(answered)
 	m.heard = &heard
-	v := witness.Summarise(heard, witness.Context{Client: witness.TotalsOf(m.records), Duration: m.duration, Intended: j.share})
+	if p.Part.Whole() {
+		m.reconcile(p)
+	}
+}
+
+// reconcile holds what the server said against the client's records.
+func (m *measured) reconcile(p loadPlan) {
+	v := witness.Summarise(*m.heard, witness.Context{Client: witness.TotalsOf(m.records), Duration: m.duration, Intended: p.IntendedHitRate})
 	m.server, m.invalid, m.warnings = v.Server, v.Invalid, append(m.warnings, v.Warnings...)
 }
 
@@ -664,7 +678,7 @@ func writeLoad(folder *artifact.Run, p loadPlan, m measured, out loadOutput, row
 }
 
 // readLoad reads the folder of a load, or of a part of one.
-func readLoad(dir string) (p loadPlan, m measured, err error) {
+func (a *app) readLoad(dir string) (p loadPlan, m measured, err error) {
 	if err := readJSON(filepath.Join(dir, loadPlanName), &p); err != nil {
 		return p, m, err
 	}
@@ -687,5 +701,24 @@ func readLoad(dir string) (p loadPlan, m measured, err error) {
 		return p, m, fmt.Errorf("reading %s: %w", path, err)
 	}
 	m.started, m.duration, m.records = d.Header.Started, time.Duration(d.Header.DurationNs), d.Records
-	return p, m, nil
+	m.heard, err = a.readWitness(dir, p)
+	return p, m, err
+}
+
+// readWitness reads what the server said; nil = nobody listened, or the engine is
+// not known.
+func (a *app) readWitness(dir string, p loadPlan) (*witness.Record, error) {
+	path := filepath.Join(dir, loadServerName)
+	e, known := a.engines.Lookup(p.Engine)
+	if _, err := os.Stat(path); !known || errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	d := witness.Decoder{Engine: e}
+	if _, err := artifact.ReadLines(path, witness.MaxLine, d.Line); err != nil {
+		return nil, err
+	}
+	if d.Record.Began.IsZero() {
+		return nil, nil // an older file, which cannot be laid beside the samples
+	}
+	return &d.Record, nil
 }

@@ -9,7 +9,9 @@ import (
 
 	"llmdyno/internal/artifact"
 	"llmdyno/internal/load"
+	"llmdyno/internal/load/metric"
 	"llmdyno/internal/load/shard"
+	"llmdyno/internal/load/witness"
 )
 
 func newLoadMergeCommand(a *app) *cobra.Command {
@@ -20,7 +22,8 @@ func newLoadMergeCommand(a *app) *cobra.Command {
 		Long: `Join the folders that "llmdyno load --shard I/N --out DIR" has left into one load, and
 compute its figures from the samples. One folder alone is computed anew, for example
 with other limits. Every part must be there, and all of one load: same seed, options
-and number of parts.
+and number of parts. Samples are added up. Of the server's own metrics, which each part
+read for the whole server, the times are joined, and its counts stand once.
 
 Exit codes: 0 done, 1 a limit was missed or the measurement is not valid, 2 wrong usage,
 3 a folder could not be read or written.`,
@@ -49,7 +52,7 @@ Exit codes: 0 done, 1 a limit was missed or the measurement is not valid, 2 wron
 
 func (a *app) mergeLoads(r *loadRequest, dirs []string) error {
 	j := &loadJob{}
-	p, m, err := mergeFolders(dirs)
+	p, m, err := a.mergeFolders(dirs)
 	if err != nil {
 		return a.failLoad(r, fail(ExitFailed, "", fmt.Errorf("llmdyno load merge: %w", err)))
 	}
@@ -67,14 +70,14 @@ func (a *app) mergeLoads(r *loadRequest, dirs []string) error {
 }
 
 // mergeFolders joins the parts of a load.
-func mergeFolders(dirs []string) (loadPlan, measured, error) {
+func (a *app) mergeFolders(dirs []string) (loadPlan, measured, error) {
 	type folder struct {
 		plan loadPlan
 		m    measured
 	}
 	var all []folder
 	for _, dir := range dirs {
-		p, m, err := readLoad(dir)
+		p, m, err := a.readLoad(dir)
 		if err != nil {
 			return p, m, err
 		}
@@ -101,7 +104,43 @@ func mergeFolders(dirs []string) (loadPlan, measured, error) {
 	if len(audits) > 1 {
 		m.audit = shard.JoinAudits(audits, whole.Records)
 	}
+	heard := make([]*witness.Record, len(all))
+	for i, f := range all {
+		heard[i] = f.m.heard
+		if f.plan.URL != p.URL {
+			warn(&m, "several-urls", "part %s was sent to %s, part %s to %s: they are taken for one server", all[0].plan.Part, p.URL, f.plan.Part, f.plan.URL)
+		}
+	}
+	m.joinWitness(p, heard)
 	return p, m, nil
+}
+
+// joinWitness puts together what the server said to the clients of all parts. Each
+// heard the whole server, so the times are joined and nothing is added up.
+func (m *measured) joinWitness(p loadPlan, heard []*witness.Record) {
+	var parts []witness.Record
+	for i, h := range heard {
+		if h == nil {
+			if slices.ContainsFunc(heard, func(h *witness.Record) bool { return h != nil }) {
+				warn(m, "no-server-metrics", "part %d did not keep what the server said: it is left out", i+1)
+			}
+			return
+		}
+		parts = append(parts, *h)
+	}
+	joined := witness.Join(parts, m.started)
+	if len(joined.Readings) == 0 {
+		return
+	}
+	m.heard = &joined
+	if p.Warmup > 0 && parts[0].Began.After(m.started) {
+		warn(m, "warm-up-within-load", "part 1 warmed up with %d requests after another part had begun: the server counted them with the load; give all parts one --start-at", p.Warmup)
+	}
+	m.reconcile(p)
+}
+
+func warn(m *measured, code, format string, args ...any) {
+	m.warnings = append(m.warnings, metric.Warning{Code: code, Message: fmt.Sprintf(format, args...)})
 }
 
 // keepAudits keeps what each process did to the measurement beside the whole.

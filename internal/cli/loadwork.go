@@ -139,7 +139,7 @@ func (a *app) leadWorkers(ctx context.Context, r *loadRequest, j *loadJob) (meas
 		}
 		return measured{}, errors.Join(err, mergeErr)
 	}
-	m.hear(watch, j)
+	m.hear(watch, j.plan)
 	if err != nil && ctx.Err() == nil {
 		return measured{}, err
 	}
@@ -274,7 +274,7 @@ func (a *app) collect(dir string, r *loadRequest, j *loadJob) (measured, error) 
 			return measured{}, err
 		}
 	}
-	p, m, err := mergeFolders(dirs)
+	p, m, err := a.mergeFolders(dirs)
 	if err != nil {
 		return m, err
 	}

@@ -13,5 +13,8 @@
 //	energy      the GPUs' own counters, else the integral of power by trapezoids
 //	difference  client less server; of mean times it is network plus client
 //
+// Several clients that send parts of one load each hear the whole server; Join
+// makes one record of theirs.
+//
 // It owns server-metrics.jsonl: a header line, then one line a reading.
 package witness

@@ -3,9 +3,8 @@ package witness
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
+	"math"
 	"strings"
 	"time"
 
@@ -30,6 +29,9 @@ const (
 	settleWait  = 250 * time.Millisecond
 )
 
+// notFound is how the client words that there is no such page.
+const notFound = "HTTP 404"
+
 // Output runs a command on the server's machine and returns what it printed, as
 // a launch backend does. fs.ErrNotExist = it is not installed.
 type Output func(ctx context.Context, argv, env []string, timeout time.Duration) (out []byte, exit int, err error)
@@ -42,6 +44,9 @@ type Options struct {
 	// Visible is the CUDA_VISIBLE_DEVICES (or the like) of the server, indices in
 	// the order of the tool, or UUIDs; "" = every GPU of the machine.
 	Visible string
+	// Shared: other clients send the same load beside this one. The last reading is
+	// then the one in which the server's requests no longer rise.
+	Shared bool
 }
 
 // Reading is the server at one moment.
@@ -64,7 +69,8 @@ func (r *Reading) ok() bool { return r.Values != nil }
 
 // Record is all readings of a trial, in order.
 type Record struct {
-	Has        bool // the engine has a page of metrics
+	Has        bool      // the engine has a page of metrics
+	Began      time.Time // the wall clock at 0 of the readings
 	Readings   []Reading
 	GPUTool    string // that answered; "" = none did
 	GPUProblem string // why an installed tool did not
@@ -98,7 +104,7 @@ func Start(ctx context.Context, o Options) *Watch {
 }
 
 func (w *Watch) run(first Reading) {
-	rec := Record{Has: w.has, Readings: []Reading{first}, GPUTool: w.gpu.tool.name, GPUProblem: w.gpu.problem}
+	rec := Record{Has: w.has, Began: w.began, Readings: []Reading{first}, GPUTool: w.gpu.tool.name, GPUProblem: w.gpu.problem}
 	defer func() { w.ended <- rec }()
 	if !first.ok() {
 		w.has = false // it will not answer later either
@@ -123,15 +129,16 @@ func (w *Watch) run(first Reading) {
 // settle takes the last reading, once the server has counted the requests that
 // it answered.
 func (w *Watch) settle(first Reading, want float64) Reading {
-	r := w.read(true)
+	r, before := w.read(true), math.NaN()
 	for range settleTries {
 		if !r.ok() || !first.ok() {
 			return r
 		}
 		done, ok := r.Values[engine.QuantityRequests]
-		if !ok || done-first.Values[engine.QuantityRequests] >= want {
+		if !ok || !w.o.Shared && done-first.Values[engine.QuantityRequests] >= want || w.o.Shared && done == before {
 			return r
 		}
+		before = done
 		select {
 		case <-time.After(settleWait):
 		case <-w.ctx.Done():
@@ -167,7 +174,7 @@ func (w *Watch) readServer(ctx context.Context, r *Reading, whole bool) {
 	if err != nil {
 		r.Error = err.Error()
 		var failed *client.Error
-		r.absent = errors.As(err, &failed) && failed.Class == sample.ClassStatus && strings.Contains(failed.Message, "HTTP 404")
+		r.absent = errors.As(err, &failed) && failed.Class == sample.ClassStatus && strings.Contains(failed.Message, notFound)
 		return
 	}
 	r.full, r.Values = full, full.Values
@@ -196,21 +203,4 @@ func (w *Watch) lines(page []byte, buckets bool) []string {
 		}
 	}
 	return out
-}
-
-// Lines are the lines of server-metrics.jsonl.
-func (r Record) Lines() ([][]byte, error) {
-	lines := []any{map[string]any{"schema": Schema, "schema_version": SchemaVersion, "gpu_tool": r.GPUTool, "gpu_problem": r.GPUProblem}}
-	for _, x := range r.Readings {
-		lines = append(lines, x)
-	}
-	out := make([][]byte, len(lines))
-	for i, x := range lines {
-		text, err := json.Marshal(x)
-		if err != nil {
-			return nil, fmt.Errorf("server metrics: %w", err)
-		}
-		out[i] = append(text, '\n')
-	}
-	return out, nil
 }
