@@ -34,7 +34,7 @@ type Profiler struct {
 	// What was really recorded is counted in the files. nil = none.
 	StepsShort func(version string, byStage bool) int
 	// SilentStart: a start while a profile runs is answered like any other and does
-	// nothing, so that a profile that was left running is only found by stopping it.
+	// nothing, or may do so, so that a profile that was left running is only found by stopping it.
 	SilentStart bool
 	// StopTimeout bounds the stop request, which writes the files before it is
 	// answered.
@@ -50,9 +50,14 @@ type Profiler struct {
 	// Stacks says how Python frames come into the trace, where they are not there
 	// by themselves.
 	Stacks string
+	// Patch makes such frames appear by a change of one source file of the engine;
+	// nil = none is needed.
+	Patch *ProfilerPatch
 	// Graphs are the launch words that switch CUDA graphs off, for a trace whose
 	// kernels still know who launched them.
 	Graphs []string
+	// GraphsFile is the content of the file that Graphs names, if it names one.
+	GraphsFile string
 	// Traps are what goes wrong with this profiler, for people.
 	Traps  []ProfilerTrap
 	Source Source
@@ -82,6 +87,16 @@ func (l ProfilerAtLaunch) Env(path string, first, last int) []EnvVar {
 		{Name: l.Window, Value: strconv.Itoa(first) + "-" + strconv.Itoa(last), Reason: "iterations that are recorded; they count only while there is work"},
 		{Name: l.Trace, Value: path, Reason: "where the trace goes"},
 	}
+}
+
+// ProfilerPatch changes a source file of an engine so that its traces tell more.
+type ProfilerPatch struct {
+	File string // within the engine's package
+	What string // it does
+	// Apply makes the changed source, and says line by line what it did; no line =
+	// it was all there already. A text that is not known is refused.
+	Apply  func(source []byte) (changed []byte, did []string, err error)
+	Source Source
 }
 
 // ProfileStart is what a start request asks for.
@@ -168,6 +183,12 @@ func (p *Profiler) Read(action ProfileAction, status int, body []byte) (ProfileM
 	case status >= 200 && status < 300:
 		return ProfileDone, ""
 	case status == 404 || status == 405:
+		// What helps against a start that is not found helps against a stop.
+		for _, a := range p.Answers {
+			if a.Meaning == ProfileAbsent {
+				return ProfileAbsent, a.Do
+			}
+		}
 		return ProfileAbsent, ""
 	}
 	return ProfileFailed, ""

@@ -20,6 +20,8 @@ func profiler() *engine.Profiler {
 		// Its request models refuse fields that they do not know.
 		Start:       engine.OpenProfile{}.Encode,
 		NamesFolder: true, CountsSteps: true,
+		// Nobody has seen what a second start does: the safe side is a stop before it.
+		SilentStart: true,
 		StopTimeout: 30 * time.Minute,
 		Answers: []engine.ProfilerAnswer{
 			{Action: engine.ProfileStarting, Status: 404, Meaning: engine.ProfileAbsent, Source: fromProf,
@@ -27,7 +29,10 @@ func profiler() *engine.Profiler {
 		},
 		File:   profileFile,
 		Stacks: "the profiler is made without with_stack, so that no Python location is recorded: llmdyno profile trtllm-override makes a py_executor.py that has it",
-		Graphs: []string{"--extra_llm_api_options", "graphs-off.yaml"}, // the file is part of the recipe
+		Patch:  patch(),
+		// There is no flag for it: the key without a value in the file of options.
+		Graphs:     []string{"--extra_llm_api_options", "graphs-off.yaml"},
+		GraphsFile: "cuda_graph_config: null\n",
 		Traps: []engine.ProfilerTrap{
 			{ID: "no-stacks", What: "the trace has no Python frames", HandledHow: "profile trtllm-override", Source: executor},
 			{ID: "one-path", What: "older versions write every rank to the same path", HandledHow: "profile trtllm-override gives each rank its own", Source: executor},
