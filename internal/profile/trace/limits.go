@@ -16,7 +16,9 @@ type Options struct {
 	// MaxText is the most bytes of distinct strings and of kept args, each; 0 is 1 GiB.
 	MaxText int64
 
-	block int // bytes read at a time; tests make it small
+	// What only tests change.
+	block int // bytes read at a time
+	hard  hardLimits
 }
 
 // ArgPolicy is how much of the args of GPU work, launches, operators and waits is kept.
@@ -36,16 +38,22 @@ const (
 
 // What no option changes.
 const (
-	maxEventBytes  = 64 << 20  // one event
-	maxMetaBytes   = 64 << 20  // one metadata value that is read
-	maxSkipBytes   = 512 << 20 // one metadata value that is passed over
-	maxBlank       = 64 << 20  // white space in one place
-	maxResync      = 64 << 20  // text without an event after a malformed one
-	maxDepth       = 1000      // nesting within one value
-	maxKeys        = 4096      // metadata keys
-	maxCategories  = 1024      // distinct category texts that are counted apart
+	maxDepth       = 1000 // nesting within one value
+	maxKeys        = 4096 // metadata keys
+	maxCategories  = 1024 // distinct category texts that are counted apart
 	maxSkipReasons = 64
 )
+
+// hardLimits bound what one piece of text may take; tests make them small.
+type hardLimits struct {
+	event  int   // bytes of one event
+	meta   int   // bytes of one metadata value that is read
+	pass   int64 // bytes of one value that is passed over
+	blank  int   // bytes of white space in one place
+	resync int64 // bytes without an event after a malformed one
+}
+
+var defaultLimits = hardLimits{event: 64 << 20, meta: 64 << 20, pass: 512 << 20, blank: 64 << 20, resync: 64 << 20}
 
 func (o Options) withDefaults() Options {
 	if o.MaxBytes <= 0 {
@@ -59,6 +67,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.MaxText <= 0 || o.MaxText > 4<<30-1 {
 		o.MaxText = 1 << 30
+	}
+	if o.hard == (hardLimits{}) {
+		o.hard = defaultLimits
 	}
 	return o
 }

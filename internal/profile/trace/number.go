@@ -123,13 +123,16 @@ func round(digits []byte, point int, negative bool) (int64, error) {
 		if i < len(digits) {
 			c = digits[i]
 		}
-		if v > (math.MaxInt64-9)/10 {
+		if v > (math.MaxInt64-uint64(c-'0'))/10 {
 			return 0, errRange
 		}
 		v = v*10 + uint64(c-'0')
 	}
 	if point < len(digits) && digits[point] >= '5' {
 		v++
+	}
+	if v > math.MaxInt64 {
+		return 0, errRange
 	}
 	if negative {
 		return -int64(v), nil
@@ -171,7 +174,8 @@ func parseInt(b []byte) (int64, bool) {
 		return int64(v), err == nil
 	}
 	if v, err := decimal(b, 0); err == nil {
-		return v, true
+		thousands, err := decimal(b, 3)
+		return v, err != nil || thousands == v*1000 // beyond 9.2e15 there is no room for a fraction
 	}
 	return 0, false
 }

@@ -139,8 +139,8 @@ func (s *scanner) peek() (byte, error) {
 		if i < len(s.b) {
 			return s.b[i], nil
 		}
-		if blank > maxBlank {
-			return 0, s.limit("bytes of white space in one place", maxBlank)
+		if blank > s.o.hard.blank {
+			return 0, s.limit("bytes of white space in one place", int64(s.o.hard.blank))
 		}
 		if err := s.fill(); err != nil {
 			return 0, err
@@ -292,7 +292,7 @@ func (s *scanner) broken(found bool) error {
 
 // key reads a top-level key and its colon.
 func (s *scanner) key() (string, error) {
-	raw, err := s.value(1 << 20)
+	raw, err := s.value(min(1<<20, s.o.hard.meta))
 	if err != nil {
 		return "", err
 	}
@@ -326,7 +326,7 @@ func (s *scanner) member(key string, again bool) (isEvents bool, err error) {
 	if !s.sink.wants(key) {
 		return false, s.pass()
 	}
-	raw, err := s.value(maxMetaBytes)
+	raw, err := s.value(s.o.hard.meta)
 	if err == nil {
 		s.sink.takeMeta(key, raw)
 	}
@@ -360,8 +360,8 @@ func (s *scanner) pass() error {
 	depth := 0
 	for {
 		if s.pos >= len(s.b) {
-			if s.offset()-start > maxSkipBytes {
-				return s.limit("bytes in one value", maxSkipBytes)
+			if s.offset()-start > s.o.hard.pass {
+				return s.limit("bytes in one value", s.o.hard.pass)
 			}
 			if err := s.fill(); err != nil {
 				return err
@@ -399,12 +399,16 @@ func (s *scanner) pass() error {
 }
 
 func (s *scanner) passScalar() error {
+	start := s.offset()
 	for {
 		for s.pos < len(s.b) && scalarByte[s.b[s.pos]] {
 			s.pos++
 		}
 		if s.pos < len(s.b) {
 			return nil
+		}
+		if s.offset()-start > s.o.hard.pass {
+			return s.limit("bytes in one value", s.o.hard.pass)
 		}
 		if err := s.fill(); err != nil {
 			return err
@@ -422,8 +426,8 @@ func (s *scanner) passString() error {
 			return nil
 		}
 		s.pos = len(s.b) - oddBackslash(s.b[s.pos:])
-		if s.offset()-start > maxSkipBytes {
-			return s.limit("bytes in one string", maxSkipBytes)
+		if s.offset()-start > s.o.hard.pass {
+			return s.limit("bytes in one string", s.o.hard.pass)
 		}
 		if err := s.fill(); err != nil {
 			return err
@@ -457,7 +461,7 @@ func (s *scanner) after() error {
 // array reads the entries of traceEvents; its bracket has been taken.
 func (s *scanner) array() error {
 	for {
-		if c, ok := s.hopGap(); !ok {
+		if !s.hopGap() {
 			c, err := s.peek()
 			if err != nil {
 				return err
@@ -476,8 +480,6 @@ func (s *scanner) array() error {
 				}
 				continue
 			}
-		} else {
-			_ = c
 		}
 		if err := s.entry(); err != nil {
 			return err
@@ -486,14 +488,14 @@ func (s *scanner) array() error {
 }
 
 // hopGap takes the remembered text between two events.
-func (s *scanner) hopGap() (byte, bool) {
+func (s *scanner) hopGap() bool {
 	g := &s.gap
 	end := s.pos + int(g.n)
 	if g.n == 0 || end >= len(s.b) || string(s.b[s.pos:end]) != string(g.text[:g.n]) || s.b[end] != '{' {
-		return 0, false
+		return false
 	}
 	s.pos = end
-	return '{', true
+	return true
 }
 
 // gapFrom passes over a comma and the white space after it and remembers both.
@@ -523,8 +525,8 @@ func (s *scanner) entry() error {
 			}
 			return s.resync()
 		}
-		if len(s.b)-s.pos > maxEventBytes {
-			return s.limit("bytes in one event", maxEventBytes)
+		if len(s.b)-s.pos > s.o.hard.event {
+			return s.limit("bytes in one event", int64(s.o.hard.event))
 		}
 		if err := s.fill(); err != nil {
 			return err
@@ -576,8 +578,8 @@ func (s *scanner) resync() error {
 		if keep := len(s.b) - 256; keep > s.pos {
 			s.pos = keep
 		}
-		if s.offset()-start > maxResync {
-			s.brk = &Break{Offset: start, Reason: fmt.Sprintf("malformed JSON, and no event in the %d MiB after it", maxResync>>20)}
+		if s.offset()-start > s.o.hard.resync {
+			s.brk = &Break{Offset: start, Reason: fmt.Sprintf("malformed JSON, and no event in the %d MiB after it", s.o.hard.resync>>20)}
 			return errBroken
 		}
 		err := s.fill()
