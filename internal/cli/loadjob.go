@@ -58,19 +58,23 @@ const (
 
 // loadPlan is what was planned, as plan.json keeps it.
 type loadPlan struct {
-	Schema        string          `json:"schema"`
-	SchemaVersion int             `json:"schema_version"`
-	URL           string          `json:"url"`
-	Engine        string          `json:"engine"`
-	EngineVersion string          `json:"engine_version,omitempty"`
-	Endpoint      string          `json:"endpoint"`
-	Model         string          `json:"model"`
-	Prompts       string          `json:"prompts"`  // in words
-	Arrivals      string          `json:"arrivals"` // in words
-	Requests      int             `json:"requests"` // of all parts
-	Workload      result.Workload `json:"workload"`
-	Timeout       float64         `json:"request_timeout_s"`
-	Part          shard.Part      `json:"part"`
+	Schema        string `json:"schema"`
+	SchemaVersion int    `json:"schema_version"`
+	URL           string `json:"url"`
+	Engine        string `json:"engine"`
+	EngineVersion string `json:"engine_version,omitempty"`
+	Endpoint      string `json:"endpoint"`
+	Model         string `json:"model"`
+	Prompts       string `json:"prompts"` // in words
+	// PromptsBy says who counted the tokens of prompts that were made; "" = they come
+	// from a file. PromptsProblem is why the server's tokenizer did not.
+	PromptsBy      string          `json:"prompt_tokens_by,omitempty"`
+	PromptsProblem string          `json:"prompt_tokens_problem,omitempty"`
+	Arrivals       string          `json:"arrivals"` // in words
+	Requests       int             `json:"requests"` // of all parts
+	Workload       result.Workload `json:"workload"`
+	Timeout        float64         `json:"request_timeout_s"`
+	Part           shard.Part      `json:"part"`
 	// Fingerprint is the same for all parts of a load.
 	Fingerprint string `json:"fingerprint"`
 	// CutAfterS: a closed loop that ended at this time; requests not answered by
@@ -126,7 +130,7 @@ func (a *app) newLoadJob(ctx context.Context, r *loadRequest) (*loadJob, error) 
 			return nil, fail(ExitUsage, "", fmt.Errorf("--tokenizer: %w", err))
 		}
 	}
-	requests, arrivals, err := r.requests(spec, arrivals)
+	requests, instants, err := r.requests(spec, arrivals)
 	if err != nil {
 		return nil, fail(ExitUsage, "", err)
 	}
@@ -138,6 +142,11 @@ func (a *app) newLoadJob(ctx context.Context, r *loadRequest) (*loadJob, error) 
 		j.target.client.Close()
 		return nil, err
 	}
+	if err := j.measurePrompts(ctx, a, r, &spec, arrivals, &requests); err != nil {
+		j.target.client.Close()
+		return nil, err
+	}
+	arrivals = instants
 	j.describe(r, f, spec, arrivals, requests)
 	if j.cut, err = shard.Split(requests, arrivals, r.concurrency, r.part); err == nil && r.workers > 1 {
 		_, err = shard.Split(requests, arrivals, r.concurrency, shard.Part{I: 1, N: r.workers})
@@ -147,6 +156,47 @@ func (a *app) newLoadJob(ctx context.Context, r *loadRequest) (*loadJob, error) 
 		return nil, fail(ExitUsage, "", err)
 	}
 	return j, nil
+}
+
+// Who counted the tokens of prompts that are made.
+const (
+	promptsByServer    = "the server's tokenizer"
+	promptsByTokenizer = "the tokenizer given"
+	promptsByNobody    = "nobody: lengths are in words"
+)
+
+// measurePrompts gives prompts that were made in words their exact length by the
+// server's own tokenizer, and notes who counted.
+func (j *loadJob) measurePrompts(ctx context.Context, a *app, r *loadRequest, spec *workload.Spec, arrivals workload.Arrivals, requests *[]workload.Request) error {
+	p := &j.plan
+	switch {
+	case !spec.MadeUp():
+		return nil
+	case spec.Tokenizer != nil:
+		p.PromptsBy = promptsByTokenizer
+		return nil
+	case j.target.engine == nil || j.target.engine.Tokenize == nil:
+		p.PromptsBy = promptsByNobody
+		return nil
+	}
+	a.logf("making %d prompts of exact length by the server's tokenizer", len(*requests))
+	count := func(ctx context.Context, text string) (int, error) {
+		return j.target.client.CountTokens(ctx, p.Model, text)
+	}
+	exact, failed, err := load.ServerPrompts(ctx, *spec, count, func(s workload.Spec) ([]workload.Request, error) {
+		reqs, _, err := r.requests(s, arrivals)
+		return reqs, err
+	})
+	switch {
+	case err != nil:
+		return fail(ExitInterrupted, "", errors.New("interrupted"))
+	case failed != nil:
+		p.PromptsBy, p.PromptsProblem = promptsByNobody, failed.Error()
+		return nil
+	}
+	p.PromptsBy, *requests = promptsByServer, exact
+	spec.Counter = func(string) (int, error) { return 0, nil } // the description speaks of tokens
+	return nil
 }
 
 // defaults fills in lengths for prompts that are made.

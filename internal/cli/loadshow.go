@@ -35,6 +35,8 @@ type loadOutput struct {
 	Server        *metric.Server   `json:"server,omitempty"`
 	SLO           *result.SLA      `json:"slo,omitempty"`
 	Warnings      []result.Warning `json:"warnings,omitempty"`
+	// PromptLengths says who counted the tokens of prompts that were made.
+	PromptLengths string `json:"prompt_lengths,omitempty"`
 	// Invalid says why the figures must not be used; "" = they may.
 	Invalid string `json:"invalid,omitempty"`
 	Error   string `json:"error,omitempty"`
@@ -135,8 +137,21 @@ func (a *app) sumUpLoad(p loadPlan, m measured) (loadOutput, result.Row) {
 	audit := m.audit
 	return loadOutput{
 		SchemaVersion: 1, Started: m.started.UTC().Format(time.RFC3339Nano), Plan: &p, Summary: &sum, Client: &audit, Server: m.server,
-		SLO: &row.SLA, Warnings: row.Warnings, Invalid: invalid,
+		SLO: &row.SLA, Warnings: row.Warnings, Invalid: invalid, PromptLengths: promptLengths(p, kept),
 	}, row
+}
+
+// promptLengths says who counted the tokens of prompts that were made, and what the
+// server's answers say of it.
+func promptLengths(p loadPlan, records []sample.Record) string {
+	said := load.CheckLengths(records)
+	switch {
+	case p.PromptsBy == "":
+		return ""
+	case p.PromptsBy == promptsByNobody || said == "":
+		return "prompt tokens counted by " + p.PromptsBy
+	}
+	return "prompt tokens counted by " + p.PromptsBy + "; the server's" + strings.TrimPrefix(said, "its")
 }
 
 // tokenSpread is the median and the 95th percentile of a count of tokens.
@@ -171,6 +186,12 @@ func loadWarnings(sum metric.Summary, m measured, p loadPlan, left int) []result
 	}
 	for _, w := range m.warnings {
 		add(w.Code, w.Message)
+	}
+	if w, few := p.SLA.Unshown(result.FromSummary(sum)); few {
+		add(w.Code, w.Message)
+	}
+	if p.PromptsProblem != "" {
+		add("tokenize-failed", fmt.Sprintf("the server's tokenizer could not be used (%s): the lengths of prompts are in words; give --tokenizer", p.PromptsProblem))
 	}
 	switch {
 	case left > 0:
@@ -266,6 +287,9 @@ func loadText(out loadOutput, colour bool) string {
 	p, s := out.Plan, out.Summary
 	line("server", serverWords(*p))
 	line("prompts", p.Prompts)
+	if out.PromptLengths != "" {
+		line("", out.PromptLengths)
+	}
 	line("arrivals", arrivalWords(*p))
 	line("requests", countWords(*s))
 	line("throughput", throughputWords(*s))

@@ -14,7 +14,7 @@ import (
 
 // Bounds of what is asked of a server's tokenizer.
 const (
-	promptsTimeout = time.Minute // making all prompts of a load point
+	promptsTimeout = time.Minute // comparing the tokenizers
 	countTimeout   = time.Minute // counting all answers of one
 	// checkedPrompts are compared where a tokenizer file makes the prompts.
 	checkedPrompts = 100
@@ -57,7 +57,7 @@ func (r *runner) requests(ctx context.Context, st step, t *Trial, spec workload.
 			t.compare(ctx, s, spec.Tokenizer, requests)
 		}
 		return requests, err
-	case !madeUp(spec) || !s.asks():
+	case !spec.MadeUp() || !s.asks():
 		return spec.Requests()
 	}
 	if last := s.tokens.last; last.requests != nil && last.scenario == st.scenario.Name && last.seed == spec.Seed {
@@ -65,17 +65,13 @@ func (r *runner) requests(ctx context.Context, st step, t *Trial, spec workload.
 		return last.requests, nil
 	}
 	r.show.phase("making prompts of exact length")
-	bounded, cancel := context.WithTimeout(ctx, promptsTimeout)
-	defer cancel()
-	asked := spec
-	asked.Counter = func(text string) (int, error) { return s.count(bounded, text) }
-	requests, err := asked.Requests()
+	requests, failed, err := load.ServerPrompts(ctx, spec, s.count, workload.Spec.Requests)
 	switch {
-	case ctx.Err() != nil:
-		return nil, context.Cause(ctx)
 	case err != nil:
+		return nil, err
+	case failed != nil:
 		s.tokens.mute = true
-		t.warn("tokenize-failed", "the server's tokenizer could not be used (%v): the lengths of prompts are in words; give dataset.tokenizer_path", err)
+		t.warn("tokenize-failed", "the server's tokenizer could not be used (%v): the lengths of prompts are in words; give dataset.tokenizer_path", failed)
 		return spec.Requests()
 	}
 	s.tokens.last = prompts{st.scenario.Name, spec.Seed, requests}
@@ -88,11 +84,6 @@ func (t *Trial) byServer(st step, spec workload.Spec) {
 	t.Prompts = "prompts of exact length by the server's tokenizer"
 	spec.Counter, spec.Seed = func(string) (int, error) { return 0, nil }, st.scenario.Seed
 	t.Workload = spec.Describe()
-}
-
-// madeUp says that the prompts have no text of their own.
-func madeUp(spec workload.Spec) bool {
-	return spec.Kind.Synthetic() || spec.Kind == workload.KindConversation && spec.Path == ""
 }
 
 // compare holds the tokenizer that made the prompts against the server's, on some
@@ -161,23 +152,10 @@ func (r *runner) countAnswers(ctx context.Context, t *Trial, records []sample.Re
 	}
 }
 
-// verify holds the lengths of prompts that were made against what the server
-// counts in its answers: a chat template and start tokens add the same to each.
+// verify says what the server counted in prompts that were made.
 func (t *Trial) verify(records []sample.Record) {
-	n, least, most := 0, math.MaxInt, math.MinInt
-	for i := range records {
-		r := &records[i]
-		if r.OK() && r.InputTokens > 0 && r.WantInput > 0 {
-			n++
-			least, most = min(least, r.InputTokens-r.WantInput), max(most, r.InputTokens-r.WantInput)
-		}
-	}
-	switch {
-	case n == 0 || t.Prompts == "":
-	case least == most:
-		t.Prompts += fmt.Sprintf("; its counts of %d prompts say so, with %d more for template and start tokens each", n, least)
-	default:
-		t.Prompts += fmt.Sprintf("; its counts of %d prompts differ from the wanted lengths by %d to %d tokens", n, least, most)
+	if said := load.CheckLengths(records); said != "" && t.Prompts != "" {
+		t.Prompts += "; " + said
 	}
 }
 

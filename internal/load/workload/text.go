@@ -29,6 +29,12 @@ type Counter func(text string) (int, error)
 // estimated.
 func (s Spec) Exact() bool { return s.Tokenizer != nil || s.Counter != nil }
 
+// MadeUp says that the prompts have no text of their own, so that they can be given
+// any length.
+func (s Spec) MadeUp() bool {
+	return s.Kind.Synthetic() || s.Kind == KindConversation && s.Path == ""
+}
+
 // count is the number of tokens of a text: by the tokenizer, else by the
 // counter, else by the rule of thumb that four bytes are a token.
 func (s Spec) count(text string) (int, error) {
