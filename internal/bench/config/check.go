@@ -229,7 +229,8 @@ func (c *checker) sla() {
 		c.warnf("benchmark.sla", "no limit is set: candidates are ranked by throughput alone, however slow each request is")
 	}
 	n := or(c.f.Dataset.NumPrompts, DefaultNumPrompts)
-	if r := c.f.SLA().MinSuccessRate; r != nil && *r < 1 && float64(n)*(1-*r) < 1 {
+	more := c.f.Dataset.NumPrompts == 0 && c.f.Adaptive() && c.f.Benchmark.QPS.Lower > 0 && len(c.f.LoadPoints()) == 0 // the search takes more of them
+	if r := c.f.SLA().MinSuccessRate; r != nil && *r < 1 && float64(n)*(1-*r) < 1 && !more {
 		path := "benchmark.sla." + minSuccessRate
 		if !c.given(path) {
 			path = "sla." + minSuccessRate

@@ -73,7 +73,7 @@ type Hardware struct {
 type Dataset struct {
 	Kind          string   `yaml:"kind" enum:"random,custom" doc:"random: synthetic prompts of the given lengths. custom: prompts from path."`
 	Path          string   `yaml:"path" doc:"JSONL with one request a line (kind custom), relative to this file. Rows hold prompt or messages, output_len, and optionally extra_request_body and metadata."`
-	NumPrompts    int      `yaml:"num_prompts" min:"1" max:"10000000" doc:"Requests of one measurement. Default 80."`
+	NumPrompts    int      `yaml:"num_prompts" min:"1" max:"10000000" doc:"Requests of one measurement. Default 80; in an adaptive search of rates with prompts that are made up 1000, with a limit beyond the median 3000, beyond the 95th percentile 5000."`
 	ScenarioNames []string `yaml:"scenario_names" doc:"Name of each scenario."`
 	InputLen      []int    `yaml:"input_len" min:"1" max:"10000000" doc:"Prompt tokens of each scenario."`
 	OutputLen     []int    `yaml:"output_len" min:"1" max:"10000000" doc:"Output tokens of each scenario."`
@@ -172,7 +172,7 @@ type Search struct {
 	Resume              *bool   `yaml:"resume" doc:"Upstream's wish to resume. Every run can be resumed here."`
 	Strategy            string  `yaml:"strategy" since:"2" enum:"bounded_product,race,covering,halving" doc:"How candidates are chosen. bounded_product (default): the baseline, then the product of the search space in order up to the limit. The others choose from the whole space and begin at most as many candidates as the limit says. race: each candidate must hold the best rate so far under the same seeds, or is given up. covering: a design with every pair of values, raced, then the neighbours of the best. halving: rounds of short measurements that keep the better half. See search.md."`
 	RateSearch          string  `yaml:"rate_search" since:"2" enum:"adaptive,range" doc:"How benchmark.qps is searched. adaptive (default of schema_version 2): short probes that bracket the answer, bisection with a sequential test at each rate, confirmations with fresh seeds. range: as schema_version 1 does, both ends and halves between at full length. See search.md."`
-	RateWidth           float64 `yaml:"rate_width" since:"2" above:"0" max:"1" doc:"Relative width of the bracket at which the adaptive search ends. Default 0.05. A wider benchmark.qps.tolerance counts instead."`
+	RateWidth           float64 `yaml:"rate_width" since:"2" above:"0" max:"1" doc:"Relative width of the bracket at which the adaptive search ends. Default 0.03. A wider benchmark.qps.tolerance counts instead."`
 }
 
 // Launch is how servers are started.

@@ -37,13 +37,13 @@ func hours(s float64) string {
 }
 
 // What an estimate assumes. The lengths and numbers of load points are round
-// means of the tables in docs/search.md (simulated engines, 2026-11-24).
+// means of the tables in docs/search.md (simulated engines, 2026-11-25).
 const (
 	assumedStartS    = 120 // from the command to a ready server, seconds
 	assumedFlushS    = 2   // flush and warm-up before a load point, seconds
 	assumedE2ES      = 10  // of a request, seconds, where no limit bounds it
-	ladderPoints     = 15
-	ladderLengths    = 14. // of them, in full lengths
+	ladderPoints     = 16
+	ladderLengths    = 15. // of them, in full lengths
 	roundPoints      = 9   // a round of halving: no confirmations
 	loserLengths     = 1.2 // of the load point or two of a candidate that does not hold the best rate
 	overloadedLength = 0.8 // an overloaded point lasts as the server's rate has it, not as the offered one
@@ -231,7 +231,11 @@ func (p *Plan) assumptions() []string {
 	}
 	var parts []string
 	for _, sc := range p.Scenarios {
-		parts = append(parts, fmt.Sprintf("%s %d prompts, %s a load point in full", sc.Name, sc.NumPrompts, hours(p.pointS(sc))))
+		part := fmt.Sprintf("%s %d prompts, %s a load point in full", sc.Name, sc.NumPrompts, hours(p.pointS(sc)))
+		if n, name := search.Needs(search.Targets(sc.SLA)); p.Load.Ladder != nil && name != "" && sc.NumPrompts < n {
+			part += fmt.Sprintf(" (num_prompts: %d would bring the highest rate within 5 %% by %s)", n, name)
+		}
+		parts = append(parts, part)
 	}
 	out = append(out, strings.Join(parts, "; "))
 	if p.Load.Ladder != nil {

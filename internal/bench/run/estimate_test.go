@@ -1,6 +1,7 @@
 package run
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -42,6 +43,58 @@ func TestEstimates(t *testing.T) {
 	}
 	if e := v1[search.StrategyProduct]; e.GPUHours < 1.99*e.WallS/3600 {
 		t.Errorf("two GPUs each: %+v", e)
+	}
+}
+
+// A search for the highest rate has as many requests as its limits want, unless
+// the file says how many; then the plan says what more would bring.
+func TestRequestsOfARateSearch(t *testing.T) {
+	const text = `schema_version: 2
+model: {name: meta-llama/Llama-3.1-8B-Instruct}
+hardware: {gpu_count: 1, gpu_model: h100}
+%s
+scenarios:
+  - {name: median, input_len: 100, output_len: 10}
+  - {name: tail, input_len: 100, output_len: 10, sla: {max_p95_ttft_ms: 500}}
+  - {name: stated, input_len: 100, output_len: 10, num_prompts: 300, sla: {max_p99_ttft_ms: 500}}
+benchmark: {qps: {lower: 1, upper: 8}, sla: {max_p50_tpot_ms: 50, min_success_rate: 0.99}}
+search: {rate_search: %s, max_candidates_per_framework: 1}
+frameworks:
+  vllm:
+    enabled: true
+    base_server_flags: {tensor_parallel_size: 1, max_model_len: 4096}
+`
+	for _, c := range []struct {
+		dataset, search string
+		smoke           bool
+		want            []int
+		words           int // scenarios of which the plan says that they have few
+	}{
+		{"", "adaptive", false, []int{1000, 3000, 300}, 1},
+		{"dataset: {num_prompts: 200}", "adaptive", false, []int{200, 200, 300}, 3},
+		{"", "range", false, []int{80, 80, 300}, 0},
+		{"", "adaptive", true, []int{8, 8, 8}, 0},
+	} {
+		f, diags := config.Parse("x.yaml", []byte(fmt.Sprintf(text, c.dataset, c.search)))
+		if config.HasErrors(diags) {
+			t.Fatal(diags)
+		}
+		few := slices.ContainsFunc(config.Check(f, all.Engines(), config.Options{}), func(d config.Diagnostic) bool { return strings.Contains(d.Message, "with 80 requests") })
+		if few != (c.search == "range") {
+			t.Errorf("%+v: told of 80 requests: %v", c, few)
+		}
+		p, err := NewPlan(f, all.Engines(), Options{Smoke: c.smoke})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []int
+		for _, s := range p.Scenarios {
+			got = append(got, s.NumPrompts)
+		}
+		words := strings.Count(strings.Join(p.assumptions(), " "), "would bring the highest rate within 5 %")
+		if !slices.Equal(got, c.want) || words != c.words {
+			t.Errorf("%+v: %v requests a load point, %d remarks: %q", c, got, words, p.assumptions())
+		}
 	}
 }
 

@@ -253,11 +253,15 @@ func (p *Plan) addScenarios(f *config.File, only []string, effort search.Effort)
 			return fmt.Errorf("scenario %q is not in %s: use some of %s", name, f.Path(), strings.Join(names, ", "))
 		}
 	}
-	for _, w := range all {
+	for i, w := range all {
 		if len(only) > 0 && !slices.Contains(only, w.Name) {
 			continue
 		}
 		s := Scenario{Name: w.Name, Kind: w.Kind, Path: w.Path, InputLen: w.InputLen, OutputLen: w.OutputLen, NumPrompts: w.NumPrompts, Seed: w.Seed, SLA: slaOf(w.SLA)}
+		stated := f.Dataset.NumPrompts > 0 || i < len(f.ScenarioList) && f.ScenarioList[i].NumPrompts > 0
+		if p.Load.Ladder != nil && !stated && s.Path == "" { // the rows of a file would be sent again and again
+			s.NumPrompts, _ = search.Needs(search.Targets(s.SLA))
+		}
 		if s.Path != "" {
 			abs, err := filepath.Abs(s.Path)
 			if err != nil {

@@ -180,6 +180,24 @@ func TestTargets(t *testing.T) {
 	}
 }
 
+func TestNeeds(t *testing.T) {
+	success := 0.999
+	for _, c := range []struct {
+		limits []result.Limit
+		want   int
+		name   string
+	}{
+		{nil, 1000, ""},
+		{[]result.Limit{result.NewLimit("p50", "ttft", 1), result.NewLimit("p50", "tpot", 1)}, 1000, "max_p50_ttft_ms"},
+		{[]result.Limit{result.NewLimit("p50", "ttft", 1), result.NewLimit("p95", "tpot", 1)}, 3000, "max_p95_tpot_ms"},
+		{[]result.Limit{result.NewLimit("p99", "e2e", 1), result.NewLimit("p90", "tpot", 1)}, 5000, "max_p99_e2e_ms"},
+	} {
+		if n, name := Needs(Targets(result.SLA{MinSuccessRate: &success, Limits: c.limits})); n != c.want || name != c.name {
+			t.Errorf("%+v: %d for %q, expected %d for %q", c.limits, n, name, c.want, c.name)
+		}
+	}
+}
+
 // space is the full product of axes with so many values each.
 func space(sizes []int) (at [][]int) {
 	at = [][]int{{}}

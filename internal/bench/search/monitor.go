@@ -315,15 +315,3 @@ func (m *Monitor) close(d stat.Decision, by, reason string) {
 	}
 	m.verdict = v
 }
-
-// Judge is the verdict on requests that were all measured, without looking on
-// the way.
-func Judge(targets []Target, ended []Ended, seconds float64) Verdict {
-	m := Monitor{Targets: targets, Planned: len(ended), Whole: true}
-	m.good, m.series = make([]int, len(targets)), make([][]float64, len(targets))
-	for _, e := range ended {
-		m.count(e)
-	}
-	m.at = seconds
-	return m.Verdict()
-}

@@ -36,6 +36,39 @@ func Targets(sla result.SLA) []Target {
 	return out
 }
 
+// Requests of a load point with which the answer of a rate search comes within
+// 5 % of the capacity for 19 seeds of 20, by the percentile that is limited
+// (simulated engines, docs/search.md). Near saturation requests are good or bad by
+// whole bursts, so that a tail takes more of them than independent ones would.
+const (
+	needsMedian = 1000
+	needsTail   = 3000 // beyond the median
+	needsFar    = 5000 // beyond the 95th percentile
+	tailShare   = 0.5
+	farShare    = 0.95
+)
+
+// Needs is how many requests a load point should have, and for the sake of which
+// target; "" = of none. Success does not count: it is not a matter of bursts.
+func Needs(targets []Target) (requests int, name string) {
+	requests = needsMedian
+	for _, t := range targets {
+		n := needsMedian
+		switch {
+		case t.Quantity == "":
+			continue
+		case t.Share > farShare:
+			n = needsFar
+		case t.Share > tailShare:
+			n = needsTail
+		}
+		if n > requests || name == "" {
+			requests, name = n, t.Name
+		}
+	}
+	return requests, name
+}
+
 // Ended is one request that has ended. A latency that the request does not have
 // is NaN.
 type Ended struct {
