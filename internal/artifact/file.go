@@ -10,7 +10,7 @@ import (
 	"path/filepath"
 	"sync"
 
-	"github.com/klauspost/compress/zstd"
+	"llmdyno/internal/compress"
 )
 
 // errDone is returned by writes after Commit, Abort or Close.
@@ -145,7 +145,7 @@ type Lines struct {
 	mu sync.Mutex
 	r  *Redactor
 	p  *pending
-	z  *zstd.Encoder
+	z  io.WriteCloser
 	n  int
 }
 
@@ -156,7 +156,7 @@ func (r *Run) CreateLinesZst(name string) (*Lines, error) {
 	if err != nil {
 		return nil, err
 	}
-	z, err := zstd.NewWriter(p.h, zstd.WithEncoderConcurrency(1))
+	z, err := compress.NewWriter(p.h, compress.Zstd)
 	if err != nil {
 		return nil, p.fail(err)
 	}

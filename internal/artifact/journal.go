@@ -12,8 +12,7 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/klauspost/compress/zstd"
-
+	"llmdyno/internal/compress"
 	"llmdyno/internal/lines"
 )
 
@@ -154,8 +153,10 @@ func ReadLines(path string, limit int, fn func(n int, line []byte) error) (torn 
 	defer f.Close()
 	var in io.Reader = f
 	if strings.HasSuffix(path, ".zst") {
-		// The window bounds the decoder's memory; our own writer stays below 8 MiB.
-		z, err := zstd.NewReader(f, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(64<<20), zstd.WithDecoderLowmem(true))
+		z, err := compress.NewReader(f)
+		if errors.Is(err, compress.ErrEmpty) {
+			return true, nil // cut before its first byte
+		}
 		if err != nil {
 			return false, fmt.Errorf("reading %s: %w", path, err)
 		}

@@ -9,7 +9,7 @@ import (
 	"os"
 	"slices"
 
-	"github.com/klauspost/compress/gzip"
+	"llmdyno/internal/compress"
 )
 
 // Window is a stretch of time in ns, as [Span.Start] counts: From is in it, To is not.
@@ -310,18 +310,17 @@ func (p *slicePlan) copy(ctx context.Context, in io.Reader, out io.Writer) (Slic
 		return SliceStats{}, err
 	}
 	defer s.close()
-	var z *gzip.Writer
-	if p.cut.Gzip {
-		z = gzip.NewWriter(out)
-		out = z
+	z, err := compress.NewWriter(out, form(p.cut.Gzip))
+	if err != nil {
+		return SliceStats{}, err
 	}
-	w := &sliceWriter{plan: p, w: bufio.NewWriterSize(out, 256<<10), kinds: map[string]Category{}}
+	w := &sliceWriter{plan: p, w: bufio.NewWriterSize(z, 256<<10), kinds: map[string]Category{}}
 	s.sink = w
 	if err := s.run(); err != nil {
 		return SliceStats{}, err
 	}
 	w.finish()
-	if err = w.w.Flush(); err == nil && z != nil {
+	if err = w.w.Flush(); err == nil {
 		err = z.Close()
 	}
 	return SliceStats{Events: w.n, Kept: w.kept, GPUEvents: int64(p.trace.GPU.Len()), GPUKept: p.gpu, Bytes: w.bytes, Break: p.trace.Break}, err

@@ -1,15 +1,11 @@
 package trace
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 
-	"github.com/klauspost/compress/gzip"
-	"github.com/klauspost/compress/zstd"
+	"llmdyno/internal/compress"
 )
 
 const (
@@ -51,32 +47,12 @@ func (h honest) Read(p []byte) (int, error) {
 
 // decompress looks at the first bytes and puts the right reader before the rest.
 func decompress(r io.Reader) (io.Reader, func(), error) {
-	br := bufio.NewReaderSize(honest{r}, 128<<10)
-	head, err := br.Peek(4)
-	if len(head) == 0 {
-		if errors.Is(err, io.EOF) {
-			return nil, nil, errEmpty
-		}
+	z, err := compress.NewReader(honest{r})
+	if err != nil {
 		return nil, nil, err
 	}
-	switch {
-	case bytes.HasPrefix(head, []byte{0x1f, 0x8b}):
-		z, err := gzip.NewReader(br)
-		if err != nil {
-			return nil, nil, fmt.Errorf("gzip: %w", err)
-		}
-		return z, func() { z.Close() }, nil
-	case bytes.Equal(head, []byte{0x28, 0xb5, 0x2f, 0xfd}), len(head) == 4 && head[0]&0xf0 == 0x50 && bytes.Equal(head[1:], []byte{0x2a, 0x4d, 0x18}):
-		z, err := zstd.NewReader(br, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(128<<20))
-		if err != nil {
-			return nil, nil, fmt.Errorf("zstd: %w", err)
-		}
-		return z, z.Close, nil
-	}
-	return br, func() {}, nil
+	return z, func() { z.Close() }, nil
 }
-
-var errEmpty = errors.New("it is empty")
 
 func newSource(r io.Reader, end func(), size int) *source {
 	if size <= 0 {

@@ -9,7 +9,7 @@ import (
 	"io"
 	"strconv"
 
-	"github.com/klauspost/compress/gzip"
+	"llmdyno/internal/compress"
 )
 
 // SynthOptions say how large a synthetic trace is to be.
@@ -45,20 +45,24 @@ func Synth(ctx context.Context, in io.Reader, out io.Writer, o SynthOptions) (Sy
 		per := max(1, int64(len(p.text)))
 		copies = int(max(1, (o.Bytes+per-1)/per))
 	}
-	var z *gzip.Writer
-	if o.Gzip {
-		z = gzip.NewWriter(out)
-		out = z
+	z, err := compress.NewWriter(out, form(o.Gzip))
+	if err != nil {
+		return SynthStats{}, err
 	}
-	w := bufio.NewWriterSize(out, 256<<10)
+	w := bufio.NewWriterSize(z, 256<<10)
 	stats, err := p.write(ctx, w, copies)
 	if err == nil {
 		err = w.Flush()
 	}
-	if z != nil {
-		err = errors.Join(err, z.Close())
+	return stats, errors.Join(err, z.Close())
+}
+
+// form is gzip or nothing.
+func form(gzip bool) compress.Form {
+	if gzip {
+		return compress.Gzip
 	}
-	return stats, err
+	return compress.Plain
 }
 
 // slot is a number within the text that differs from copy to copy.
