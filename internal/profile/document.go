@@ -27,8 +27,11 @@ type Document struct {
 	Mapping *attrib.MappingUse `json:"mapping,omitempty"`
 	// Devices are all GPUs of the files read, those of Others included.
 	Devices []DeviceLine `json:"devices"`
-	// Others are the tables of further ranks and GPUs, where asked for.
+	// Others are the tables of further ranks and GPUs, where asked for, and of a
+	// second recording of a rank and stage.
 	Others []Tables `json:"others,omitempty"`
+	// Ranks compares the GPUs that have tables, where there are several.
+	Ranks *attrib.RankReport `json:"ranks,omitempty"`
 
 	Inputs   []Input   `json:"inputs"`
 	LeftOut  []LeftOut `json:"left_out,omitempty"`
@@ -46,16 +49,25 @@ const (
 
 // Tables are the findings for one GPU.
 type Tables struct {
-	Rank   string `json:"rank,omitempty"` // "TP0", "[TP00-DP01]"; "" when nothing names one
-	Device string `json:"device"`         // name of the GPU's model; "" when the trace does not say
-	GPUPID string `json:"gpu_pid"`        // process id of the GPU's rows in the trace
+	Rank    string   `json:"rank,omitempty"` // "TP 0", "TP00-DP01"; "" when nothing names one
+	Sources []string `json:"sources"`        // the files that recorded it
+	Device  string   `json:"device"`         // name of the GPU's model; "" when the trace does not say
+	GPUPID  string   `json:"gpu_pid"`        // process id of the GPU's rows in the trace
 
 	GPUEvents attrib.GPUEvents                   `json:"gpu_events"`
 	Stages    map[attrib.Stage]attrib.StageRow   `json:"stages"`
+	Classes   map[attrib.Stage][]attrib.ClassRow `json:"classes"`
 	Kernels   []attrib.KernelRow                 `json:"kernels"`
 	Omitted   map[attrib.Stage]attrib.Part       `json:"omitted,omitempty"` // rows below the bars, by stage
-	Classes   map[attrib.Stage][]attrib.ClassRow `json:"classes"`
-	Steps     []attrib.Step                      `json:"-"`
+
+	OverlapSummary attrib.OverlapSummary `json:"overlap_summary"`
+	Overlap        []attrib.OverlapRow   `json:"overlap"`
+
+	Idle       attrib.IdleSummary `json:"idle"`
+	Gaps       []attrib.GapRow    `json:"gaps"`
+	StepStages []attrib.StepStage `json:"step_stages"`
+	Steps      []attrib.StepRow   `json:"steps"`
+	Layers     []attrib.Layer     `json:"layers"`
 }
 
 // TPSize is the tensor-parallel size with where it was read. Size 0 is unknown.

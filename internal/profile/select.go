@@ -12,12 +12,6 @@ type file struct {
 	stage attrib.Stage // what the path says; "" = nothing
 }
 
-// chosen are the traces to read, and those found and left out.
-type chosen struct {
-	files []file
-	left  []LeftOut
-}
-
 func (f file) input(t *trace.Trace, role string) Input {
 	in := Input{Path: f.path, Role: role, Rank: f.rank, Stage: string(f.stage), Events: t.Events, Bytes: t.Bytes}
 	if t.Break != nil {
@@ -26,10 +20,19 @@ func (f file) input(t *trace.Trace, role string) Input {
 	return in
 }
 
-func choose(paths []string, all bool) (chosen, error) {
-	var c chosen
-	for _, p := range paths {
-		c.files = append(c.files, file{path: p})
+// choose finds the traces that paths stand for, and says which it left out.
+func choose(paths []string, all bool) ([]file, []LeftOut, error) {
+	found, err := trace.Discover(paths, trace.DiscoverOptions{AllRanks: all})
+	if err != nil {
+		return nil, nil, err
 	}
-	return c, nil
+	files := make([]file, len(found.Files))
+	for i, f := range found.Files {
+		files[i] = file{path: f.Path, rank: f.Rank.String(), stage: attrib.Stage(f.Stage)}
+	}
+	left := make([]LeftOut, len(found.Left))
+	for i, l := range found.Left {
+		left[i] = LeftOut(l)
+	}
+	return files, left, nil
 }

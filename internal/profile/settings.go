@@ -9,7 +9,8 @@ import (
 	"strings"
 
 	"llmdyno/internal/engine"
-	"llmdyno/internal/profile/trace"
+	"llmdyno/internal/profile/attrib"
+	"llmdyno/internal/profile/kernel"
 )
 
 // settingsFile is what profiling clients write beside the traces: the server's
@@ -78,30 +79,39 @@ func tensorParallel(given int, s settings, files []readFile) TPSize {
 	case s.tp > 0:
 		return TPSize{s.tp, s.path}
 	}
-	group, world := 0, 0
+	group, world, collectives := 0, 0, false
 	for _, f := range files {
 		for _, tl := range f.tls {
-			for i := range tl.Works {
-				g := tl.Trace.GPU.At(int(tl.Works[i].Row))
-				if g.Cat != trace.CatKernel {
-					continue
-				}
-				if n, ok := tl.Trace.ArgInt(g.Args, "Group size"); ok && n > 1 && n < 1<<20 {
-					if group == 0 || int(n) < group {
-						group = int(n)
-					}
-				}
-			}
-			if tl.Trace.Meta.Distributed.WorldSize > world {
-				world = tl.Trace.Meta.Distributed.WorldSize
+			world = max(world, tl.Trace.Meta.Distributed.WorldSize)
+			n, any := smallestGroup(tl)
+			collectives = collectives || any
+			if n > 0 && (group == 0 || n < group) {
+				group = n
 			}
 		}
 	}
 	switch {
 	case group > 0:
 		return TPSize{group, "smallest group of the collectives in the trace"}
-	case world > 0:
+	case world == 1, world > 1 && collectives:
 		return TPSize{world, "world size of the trace, so at most"}
 	}
 	return TPSize{}
+}
+
+// smallestGroup is the least number of ranks that a collective of the timeline ran
+// among (0 when none says), and whether there are collectives at all.
+func smallestGroup(tl *attrib.Timeline) (size int, any bool) {
+	for i := range tl.Works {
+		w := &tl.Works[i]
+		if tl.Names[w.Name].Class != kernel.Communication {
+			continue
+		}
+		any = true
+		n, ok := tl.Trace.ArgInt(tl.Trace.GPU.At(int(w.Row)).Args, "Group size")
+		if ok && n > 1 && n < 1<<20 && (size == 0 || int(n) < size) {
+			size = int(n)
+		}
+	}
+	return size, any
 }

@@ -55,11 +55,11 @@ func Triage(ctx context.Context, r Request) (*Document, error) {
 	if len(paths) == 0 {
 		return nil, errNoPaths
 	}
-	formal, err := choose(paths, r.AllRanks)
+	formal, left, err := choose(paths, r.AllRanks)
 	if err != nil {
 		return nil, err
 	}
-	for _, f := range formal.files {
+	for _, f := range formal {
 		if err := refuseUnfit(r.Engines, f.path); err != nil {
 			return nil, err
 		}
@@ -70,8 +70,8 @@ func Triage(ctx context.Context, r Request) (*Document, error) {
 			return nil, err
 		}
 	}
-	d.LeftOut = append(d.LeftOut, formal.left...)
-	ranks, err := readRanks(ctx, r, o, formal.files)
+	d.LeftOut = append(d.LeftOut, left...)
+	ranks, err := readRanks(ctx, r, o, formal)
 	if err != nil {
 		return nil, err
 	}
@@ -81,13 +81,13 @@ func Triage(ctx context.Context, r Request) (*Document, error) {
 
 // readMapping reads all mapping traces into one mapping.
 func readMapping(ctx context.Context, r Request, d *Document) (*attrib.Mapping, error) {
-	chosen, err := choose(r.Mapping, false)
+	files, left, err := choose(r.Mapping, false)
 	if err != nil {
 		return nil, err
 	}
-	d.LeftOut = append(d.LeftOut, chosen.left...)
+	d.LeftOut = append(d.LeftOut, left...)
 	var all *attrib.Mapping
-	for _, f := range chosen.files {
+	for _, f := range files {
 		t, err := trace.Open(ctx, f.path, r.Read)
 		if err != nil {
 			return nil, err
@@ -106,9 +106,11 @@ func readMapping(ctx context.Context, r Request, d *Document) (*attrib.Mapping, 
 // readFile is one trace, resolved.
 type readFile struct {
 	file
-	input Input
-	tls   []*attrib.Timeline
-	all   []attrib.Device
+	input  Input
+	stacks bool // it has Python frames
+	tls    []*attrib.Timeline
+	found  []findings // by timeline
+	all    []attrib.Device
 }
 
 // readRanks reads the files, several at once where they are of different ranks,
@@ -127,7 +129,7 @@ func readRanks(ctx context.Context, r Request, o attrib.Options, files []file) (
 	for range workers {
 		wg.Go(func() {
 			for i := range next {
-				read, err := readOne(ctx, r, o, files[i])
+				read, err := readOne(ctx, r, o, files[i], len(files) > 2)
 				if err != nil {
 					cancel(err)
 					continue
@@ -144,7 +146,9 @@ func readRanks(ctx context.Context, r Request, o attrib.Options, files []file) (
 	return out, context.Cause(ctx)
 }
 
-func readOne(ctx context.Context, r Request, o attrib.Options, f file) (readFile, error) {
+// readOne reads and resolves a file. With release the trace then lets go of what
+// only resolving needs, so that many ranks fit into memory.
+func readOne(ctx context.Context, r Request, o attrib.Options, f file, release bool) (readFile, error) {
 	if err := ctx.Err(); err != nil {
 		return readFile{}, err
 	}
@@ -167,27 +171,67 @@ func readOne(ctx context.Context, r Request, o attrib.Options, f file) (readFile
 	if err != nil {
 		return readFile{}, fmt.Errorf("%s: %w", f.path, err)
 	}
+	read.stacks = t.Frames.Len() > 0
+	for _, tl := range read.tls {
+		read.found = append(read.found, find(tl, r.Engines))
+	}
+	if release {
+		t.Frames, t.Ops, t.Launches = trace.Table[trace.Frame]{}, trace.Table[trace.Op]{}, trace.Table[trace.Launch]{}
+	}
 	return read, nil
+}
+
+// findings is what one timeline shows beside its kernels.
+type findings struct {
+	overlapSummary attrib.OverlapSummary
+	overlap        []attrib.OverlapRow
+	idle           attrib.IdleSummary
+	gaps           []attrib.GapRow
+	steps          []attrib.StepRow
+	stepStages     []attrib.StepStage
+	layers         []attrib.Layer
+}
+
+func find(tl *attrib.Timeline, engines engine.Set) findings {
+	var f findings
+	if len(tl.Works) == 0 {
+		return f
+	}
+	f.overlapSummary, f.overlap = attrib.Overlap(tl, attrib.Kernels(tl))
+	f.idle, f.gaps = attrib.Gaps(tl, engines)
+	f.steps, f.stepStages = attrib.StepTable(tl)
+	f.layers = attrib.Layers(tl)
+	return f
 }
 
 // part is one GPU: the timelines of the files that recorded it, one for each
 // stage that was recorded apart.
 type part struct {
-	rank string
-	tls  []*attrib.Timeline
+	rank    string
+	sources []string
+	tls     []*attrib.Timeline
+	found   []findings
 }
 
-// parts groups the timelines by rank and place within their file.
+// parts groups the timelines by rank and place within their file. Files of one
+// rank belong together when each is of another stage; a second recording of a
+// stage is a part of its own.
 func parts(files []readFile) []part {
 	type key struct {
-		rank string
-		nth  int
+		rank      string
+		nth, copy int
+	}
+	type recording struct {
+		rank  string
+		stage attrib.Stage
 	}
 	var out []part
-	at := map[key]int{}
+	at, copies := map[key]int{}, map[recording]int{}
 	for _, f := range files {
+		again := copies[recording{f.rank, f.stage}]
+		copies[recording{f.rank, f.stage}]++
 		for n, tl := range f.tls {
-			k := key{f.rank, n}
+			k := key{f.rank, n, again}
 			i, known := at[k]
 			if !known {
 				i = len(out)
@@ -195,6 +239,8 @@ func parts(files []readFile) []part {
 				out = append(out, part{rank: rankOf(f, tl)})
 			}
 			out[i].tls = append(out[i].tls, tl)
+			out[i].found = append(out[i].found, f.found[n])
+			out[i].sources = append(out[i].sources, f.path)
 		}
 	}
 	return out
@@ -237,8 +283,10 @@ func (d *Document) fill(r Request, files []readFile, role string) {
 			d.Others = append(d.Others, t)
 		}
 	}
+	d.Ranks = compareRanks(groups)
 	d.listDevices(files, r.AllRanks)
-	d.warnAboutWork(first)
+	d.warnAboutWork(first, files[0].stacks)
+	d.warnAboutCopies(files)
 	d.Summary = d.summarise()
 }
 
@@ -246,7 +294,7 @@ func (d *Document) fill(r Request, files []readFile, role string) {
 func makeTables(r Request, p part) Tables {
 	tl := p.tls[0]
 	t := Tables{
-		Rank: p.rank, GPUEvents: attrib.CountGPU(p.tls...), Stages: attrib.StageTotals(p.tls...),
+		Rank: p.rank, Sources: p.sources, GPUEvents: attrib.CountGPU(p.tls...), Stages: attrib.StageTotals(p.tls...),
 		Omitted: map[attrib.Stage]attrib.Part{},
 	}
 	if tl.Proc >= 0 {
@@ -275,7 +323,54 @@ func makeTables(r Request, p part) Tables {
 		describe(row)
 		t.Kernels = append(t.Kernels, *row)
 	}
+	t.add(r, p.found)
 	return t
+}
+
+// add puts the findings of a GPU's timelines together: they are of other stages,
+// or at other times, so that lists follow one another and times add up.
+func (t *Tables) add(r Request, found []findings) {
+	t.Overlap, t.Gaps, t.Steps = []attrib.OverlapRow{}, []attrib.GapRow{}, []attrib.StepRow{}
+	t.StepStages, t.Layers = []attrib.StepStage{}, []attrib.Layer{}
+	for _, f := range found {
+		t.OverlapSummary.Add(f.overlapSummary)
+		t.Idle.Add(f.idle)
+		t.Overlap = append(t.Overlap, ofStage(r, f.overlap, func(o attrib.OverlapRow) attrib.Stage { return o.Stage })...)
+		t.Gaps = append(t.Gaps, ofStage(r, f.gaps, func(g attrib.GapRow) attrib.Stage { return g.Stage })...)
+		t.Steps = append(t.Steps, ofStage(r, f.steps, func(s attrib.StepRow) attrib.Stage { return s.Stage })...)
+		t.StepStages = append(t.StepStages, ofStage(r, f.stepStages, func(s attrib.StepStage) attrib.Stage { return s.Stage })...)
+		t.Layers = append(t.Layers, ofStage(r, f.layers, func(l attrib.Layer) attrib.Stage { return l.Stage })...)
+	}
+}
+
+// ofStage keeps the rows of the stage that was asked for.
+func ofStage[T any](r Request, rows []T, stage func(T) attrib.Stage) []T {
+	if r.Stage == "" {
+		return rows
+	}
+	return slices.DeleteFunc(rows, func(row T) bool { return stage(row) != r.Stage })
+}
+
+// compareRanks compares the GPUs that have tables.
+func compareRanks(groups []part) *attrib.RankReport {
+	if len(groups) < 2 {
+		return nil
+	}
+	var labels []string
+	var tls []*attrib.Timeline
+	for i, g := range groups {
+		for _, tl := range g.tls {
+			if len(tl.Works) > 0 {
+				labels = append(labels, cmp.Or(g.rank, fmt.Sprintf("%d", i)))
+				tls = append(tls, tl)
+			}
+		}
+	}
+	if len(tls) < 2 {
+		return nil
+	}
+	report := attrib.Ranks(labels, tls)
+	return &report
 }
 
 // describe adds what the name says about itself: tile, types, library.
@@ -337,13 +432,13 @@ func (d *Document) warnAboutFile(path string, t *trace.Trace) {
 }
 
 // warnAboutWork says what stands between the trace and its full attribution.
-func (d *Document) warnAboutWork(p part) {
+func (d *Document) warnAboutWork(p part, stacks bool) {
 	t := p.tls[0].Trace
 	if d.GPUEvents.Launches == 0 {
 		d.warnf("no GPU activity in this trace%s", foreign(t))
 		return
 	}
-	if t.Frames.Len() == 0 {
+	if !stacks {
 		d.warnf("no Python frames in this trace: kernels can't be traced to their source; record with stacks (with_stack), or give a mapping trace")
 	}
 	if r := d.GPUEvents.Residue; r.Launches > 0 {
@@ -357,6 +452,19 @@ func (d *Document) warnAboutWork(p part) {
 	}
 	if m := d.Mapping; m != nil && m.Method == attrib.MethodName {
 		d.warnf("the captured launches do not line up with the kernels of the graphs (%d and %d): sources were found by the kernels' names", m.CapturedLaunches, m.GraphKernels)
+	}
+}
+
+// warnAboutCopies says so when one rank and stage were recorded twice.
+func (d *Document) warnAboutCopies(files []readFile) {
+	seen := map[file]string{}
+	for _, f := range files {
+		k := file{rank: f.rank, stage: f.stage}
+		if first, again := seen[k]; again {
+			d.warnf("%s is of the same rank and stage as %s: its tables stand apart", f.path, first)
+			continue
+		}
+		seen[k] = f.path
 	}
 }
 

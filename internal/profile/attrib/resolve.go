@@ -169,9 +169,15 @@ func resolve(t *trace.Trace, o Options, devices []Device) []*Timeline {
 	r.answerStages()
 	d := detect(t, r.src, r.marks, r.frames)
 	for i, tl := range tls {
-		tl.Unlinked, tl.Engine, tl.Evidence = unlinked, d.Engine, d.Evidence
-		tl.Steps = r.marks.steps
+		tl.Unlinked, tl.Engine, tl.Evidence = unlinked[tl.Scope], d.Engine, d.Evidence
 		r.assign(tl, asked[i])
+		steps, to := r.marks.stepsOf(tl.Scope)
+		tl.Steps = steps
+		for j := range tl.Works {
+			if w := &tl.Works[j]; w.Step >= 0 {
+				w.Step = to[w.Step]
+			}
+		}
 	}
 	for _, tl := range tls {
 		tl.Sites, tl.Ops = r.sites, r.ops
@@ -329,10 +335,10 @@ func (r *resolver) answerOps() {
 
 // answerByExt follows External ids where there is no launch to go by, and tells
 // ids that name an operator elsewhere from ids that name none.
-func (r *resolver) answerByExt(unlinked bool) {
+func (r *resolver) answerByExt(unlinked []bool) {
 	wanted := map[scoped][]int32{}
 	for i, q := range r.queries {
-		if q.ext != trace.NoID && (q.launch < 0 && !unlinked || q.invalid) {
+		if q.ext != trace.NoID && (q.launch < 0 && !unlinked[q.scope] || q.invalid) {
 			key := scoped{q.ext, q.scope}
 			wanted[key] = append(wanted[key], int32(i))
 		}
@@ -359,10 +365,10 @@ func (r *resolver) answerByExt(unlinked bool) {
 	}
 }
 
-// unlinked reports whether External ids of GPU work are not those of operators:
-// most of them name nothing that encloses the launch.
-func (r *resolver) unlinked() bool {
-	good, bad := 0, 0
+// unlinked reports for each rank whether External ids of GPU work are not those
+// of operators: most of them name nothing that encloses the launch.
+func (r *resolver) unlinked() []bool {
+	bad := make([]int, len(r.t.Scopes)+1) // less the good ones
 	for _, q := range r.queries {
 		if q.launch < 0 || q.ext == trace.NoID {
 			continue
@@ -370,12 +376,16 @@ func (r *resolver) unlinked() bool {
 		_, mark := r.marks.byExt[scoped{q.ext, q.scope}]
 		switch {
 		case !q.invalid:
-			good++
+			bad[q.scope]--
 		case !mark: // work right below a mark has the mark's id
-			bad++
+			bad[q.scope]++
 		}
 	}
-	return bad > good
+	out := make([]bool, len(bad))
+	for i, n := range bad {
+		out[i] = n > 0
+	}
+	return out
 }
 
 // answerFrames finds the Python frame of each launch: at the time of the call on

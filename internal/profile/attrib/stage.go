@@ -1,7 +1,9 @@
 package attrib
 
 import (
+	"cmp"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -9,14 +11,15 @@ import (
 	"llmdyno/internal/profile/trace"
 )
 
-// labelKind is what the text of an annotation is.
+// labelKind is what the text of an annotation is. The higher one makes the
+// better steps.
 type labelKind uint8
 
 const (
 	labelNone         labelKind = iota
+	labelProfilerStep           // the profiler's own count of iterations
 	labelWords                  // names a stage in words
 	labelStep                   // the mark of a forward pass
-	labelProfilerStep           // the profiler's own count of iterations
 )
 
 // label is the text of an annotation, read once.
@@ -122,8 +125,9 @@ type marks struct {
 	cpu    []int32 // rows of Trace.Annotations, labelled ones only
 	gpu    []int32
 	byExt  map[scoped]int32 // the stage-bearing one with an External id, CPU before GPU
-	steps  []Step
-	stepOf map[int32]int32 // annotation row → row of steps
+	steps  []Step           // by start
+	scopes []int32          // of steps
+	stepOf map[int32]int32  // annotation row → row of steps
 }
 
 func newMarks(t *trace.Trace, engines engine.Set) *marks {
@@ -153,17 +157,37 @@ func (m *marks) at(row int32) label { return m.labels.of(m.t, m.t.Annotations.At
 
 // findSteps makes steps of the annotations that mark forward passes; without
 // such of those that name a stage, else of the profiler's own. A mark within
-// another of its thread belongs to the same pass.
+// another of its thread belongs to the same pass. Each rank is asked by itself.
 func (m *marks) findSteps() {
-	rows := m.cpu
-	if len(rows) == 0 {
-		rows = m.gpu
+	rows := make([][]int32, len(m.t.Scopes)+1)
+	for _, list := range [][]int32{m.cpu, m.gpu} {
+		had := make([]bool, len(rows))
+		for i := range rows {
+			had[i] = len(rows[i]) > 0
+		}
+		for _, r := range list {
+			if s := m.t.ScopeOf(m.t.Annotations.At(int(r)).Thread); !had[s] {
+				rows[s] = append(rows[s], r)
+			}
+		}
 	}
+	for _, list := range rows {
+		m.addSteps(list)
+	}
+	for i := range m.steps {
+		if m.steps[i].Stage == "" {
+			m.steps[i].Stage = All
+		}
+	}
+	m.sortSteps()
+	m.twinSteps()
+}
+
+// addSteps makes steps of the best marks among annotations of one rank.
+func (m *marks) addSteps(rows []int32) {
 	best := labelNone
 	for _, r := range rows {
-		if k := m.at(r).kind; rankOfKind(k) > rankOfKind(best) {
-			best = k
-		}
+		best = max(best, m.at(r).kind)
 	}
 	if best == labelNone {
 		return
@@ -190,13 +214,42 @@ func (m *marks) findSteps() {
 		step.merge(l)
 		m.stepOf[s.row] = int32(len(m.steps))
 		m.steps = append(m.steps, step)
+		m.scopes = append(m.scopes, m.t.ScopeOf(trace.ThreadID(s.group)))
 	}
-	for i := range m.steps {
-		if m.steps[i].Stage == "" {
-			m.steps[i].Stage = All
+}
+
+// sortSteps puts the steps of all threads in order of time.
+func (m *marks) sortSteps() {
+	order := make([]int32, len(m.steps))
+	for i := range order {
+		order[i] = int32(i)
+	}
+	slices.SortStableFunc(order, func(a, b int32) int {
+		x, y := m.steps[a], m.steps[b]
+		return cmp.Or(cmp.Compare(x.Start, y.Start), cmp.Compare(x.End, y.End), cmp.Compare(x.Label, y.Label))
+	})
+	steps, scopes, to := make([]Step, len(order)), make([]int32, len(order)), make([]int32, len(order))
+	for i, from := range order {
+		steps[i], scopes[i], to[from] = m.steps[from], m.scopes[from], int32(i)
+	}
+	for row, s := range m.stepOf {
+		m.stepOf[row] = to[s]
+	}
+	m.steps, m.scopes = steps, scopes
+}
+
+// stepsOf are the steps of one rank, with their rows there by row of m.steps.
+func (m *marks) stepsOf(scope int32) ([]Step, []int32) {
+	var own []Step
+	to := make([]int32, len(m.steps))
+	for i, s := range m.steps {
+		to[i] = -1
+		if m.scopes[i] == scope {
+			to[i] = int32(len(own))
+			own = append(own, s)
 		}
 	}
-	m.twinSteps()
+	return own, to
 }
 
 // twinSteps gives the projection of a mark on the GPU the step of the mark.
@@ -214,10 +267,6 @@ func (m *marks) twinSteps() {
 			m.stepOf[r] = s
 		}
 	}
-}
-
-func rankOfKind(k labelKind) int {
-	return map[labelKind]int{labelNone: 0, labelProfilerStep: 1, labelWords: 2, labelStep: 3}[k]
 }
 
 // merge takes from a label what the step does not know yet.
