@@ -88,6 +88,13 @@ type Request struct {
 // the result says of which stage and why.
 var ErrProblem = errors.New("the capture is not complete")
 
+// RequestError is a request that cannot be done as it stands; nothing was sent
+// but questions.
+type RequestError struct{ Err error }
+
+func (e RequestError) Error() string { return e.Err.Error() }
+func (e RequestError) Unwrap() error { return e.Err }
+
 // Run captures what is asked for from one server. The result is filled as far as
 // it went, also with an error. The profiler is stopped on every way out.
 func Run(ctx context.Context, q Request) (*Capture, error) {
@@ -144,7 +151,7 @@ func prepare(ctx context.Context, q Request) (*runner, error) {
 		r.q.StopTimeout = r.p.StopTimeout
 	}
 	if err := r.check(); err != nil {
-		return nil, err
+		return nil, RequestError{err}
 	}
 	wire, err := q.Server.Client.Wire(engine.EndpointCompletions)
 	if err != nil {
