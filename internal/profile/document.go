@@ -68,6 +68,10 @@ type Tables struct {
 	StepStages []attrib.StepStage `json:"step_stages"`
 	Steps      []attrib.StepRow   `json:"steps"`
 	Layers     []attrib.Layer     `json:"layers"`
+
+	// Timelines are what the tables were made of, by source, where [Request.Keep]
+	// asks for them.
+	Timelines []*attrib.Timeline `json:"-"`
 }
 
 // TPSize is the tensor-parallel size with where it was read. Size 0 is unknown.

@@ -36,6 +36,10 @@ type Request struct {
 	TP    int    // tensor-parallel size; 0 = told by settings and trace
 	Model string // "" = told by settings
 
+	// Keep leaves the timelines in [Tables.Timelines], for pictures and annotated
+	// traces.
+	Keep bool
+
 	Read trace.Options
 	// Workers read files of several ranks at once; 0 is two, and never more than
 	// the processors. Each holds one trace in memory.
@@ -302,6 +306,9 @@ func makeTables(r Request, p part) Tables {
 	}
 	if devices := tl.Trace.Meta.Devices; len(devices) > 0 {
 		t.Device = devices[0].Name
+	}
+	if r.Keep {
+		t.Timelines = p.tls
 	}
 	all := attrib.Kernels(p.tls...)
 	t.Classes = attrib.Classes(all)
