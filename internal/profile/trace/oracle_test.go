@@ -107,6 +107,9 @@ func plainText(v any) string {
 }
 
 func micros(v any) (int64, bool) {
+	if farExponent(plainText(v)) {
+		return 0, false
+	}
 	r, ok := new(big.Rat).SetString(plainText(v))
 	if !ok || strings.ContainsAny(plainText(v), "/_xXpP") {
 		return 0, false
@@ -126,11 +129,20 @@ func integer(v any, without int64) (int64, bool) {
 		n, err := strconv.ParseUint(hex, 16, 64)
 		return int64(n), err == nil
 	}
+	if farExponent(text) {
+		return without, false
+	}
 	r, ok := new(big.Rat).SetString(text)
 	if !ok || strings.ContainsAny(text, "/_xXpPbBoO") || !r.IsInt() || !r.Num().IsInt64() {
 		return without, false
 	}
 	return r.Num().Int64(), true
+}
+
+// farExponent tells numbers that exact arithmetic would take forever over.
+func farExponent(text string) bool {
+	i := strings.LastIndexAny(text, "eE")
+	return i >= 0 && len(strings.TrimLeft(text[i+1:], "+-0")) > 3
 }
 
 func canonical(args map[string]any) string {

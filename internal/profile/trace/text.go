@@ -414,7 +414,7 @@ func quote(s string) string {
 
 // textID is a pid or tid: a number where it reads as one, a string otherwise.
 func textID(s string) string {
-	if _, err := strconv.ParseInt(s, 10, 64); err == nil {
+	if n, err := strconv.ParseInt(s, 10, 64); err == nil && strconv.FormatInt(n, 10) == s {
 		return s
 	}
 	return quote(s)
