@@ -34,6 +34,9 @@ type Engine struct {
 	Metrics   []Metric
 	Trace     TraceMarks
 	Profiler  *Profiler // nil = it has none
+	// Dump is the layout of the request and crash dumps that the engine leaves; nil
+	// = it leaves none.
+	Dump *DumpLayout
 
 	// Constraints are the rules between flags, model and hardware that make a
 	// start fail or a flag meaningless.

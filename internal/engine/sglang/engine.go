@@ -44,6 +44,7 @@ func New() *engine.Engine {
 		Metrics:     metrics(),
 		Trace:       traceMarks(),
 		Profiler:    profiler(),
+		Dump:        dumpLayout(),
 		Constraints: constraints(),
 		Surface:     surface(),
 	}
