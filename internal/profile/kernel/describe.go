@@ -11,23 +11,23 @@ import (
 // stands in the name is set; the zero Detail is a name that says nothing more
 // than itself.
 type Detail struct {
-	Library   string   // whose kernel: "Tensile (hipBLASLt, rocBLAS)", "CUTLASS", "Inductor (Triton)", ...
-	Work      string   // what it does, in words: "GEMM", "fused pointwise", "all-reduce"
-	Types     string   // data types: inputs, output, accumulator as far as named, "bf16, bf16, fp32"
-	Layout    string   // operands transposed or not ("TN": the first is), or the image layout
-	Tile      string   // output tile and depth of a block, MxNxK; of attention: queries x keys
-	MMA       string   // matrix instruction or tile of a wave, as the name writes it
-	Cluster   string   // blocks that share their loads
-	Stages    int      // buffers of the load pipeline
-	SplitK    int      // parts that the depth is split into, -1: split into a number not named
-	HeadDim   int      // attention
-	Arch      string   // GPU architecture that the kernel was built for: "gfx942", "sm90", "ampere"
-	Epilogue  string   // fused onto the result: "bias", "relu", "swiglu"
-	Ops       []string // operators that a generated kernel fuses, in the order of its name
-	Algorithm string   // of a collective: ring, tree, NVLS, one-shot, ...
-	Protocol  string   // of a collective: LL, LL128, Simple
-	Reduction string   // of a collective: sum, max, ...
-	Source    string   // where such a name is made, as far as the name tells
+	Library   string   `json:"library,omitempty"`   // whose kernel: "Tensile (hipBLASLt, rocBLAS)", "CUTLASS", "Inductor (Triton)", ...
+	Work      string   `json:"work,omitempty"`      // what it does, in words: "GEMM", "fused pointwise", "all-reduce"
+	Types     string   `json:"types,omitempty"`     // data types: inputs, output, accumulator as far as named, "bf16, bf16, fp32"
+	Layout    string   `json:"layout,omitempty"`    // operands transposed or not ("TN": the first is), or the image layout
+	Tile      string   `json:"tile,omitempty"`      // output tile and depth of a block, MxNxK; of attention: queries x keys
+	MMA       string   `json:"mma,omitempty"`       // matrix instruction or tile of a wave, as the name writes it
+	Cluster   string   `json:"cluster,omitempty"`   // blocks that share their loads
+	Stages    int      `json:"stages,omitempty"`    // buffers of the load pipeline
+	SplitK    int      `json:"split_k,omitempty"`   // parts that the depth is split into, -1: split into a number not named
+	HeadDim   int      `json:"head_dim,omitempty"`  // attention
+	Arch      string   `json:"arch,omitempty"`      // GPU architecture that the kernel was built for: "gfx942", "sm90", "ampere"
+	Epilogue  string   `json:"epilogue,omitempty"`  // fused onto the result: "bias", "relu", "swiglu"
+	Ops       []string `json:"ops,omitempty"`       // operators that a generated kernel fuses, in the order of its name
+	Algorithm string   `json:"algorithm,omitempty"` // of a collective: ring, tree, NVLS, one-shot, ...
+	Protocol  string   `json:"protocol,omitempty"`  // of a collective: LL, LL128, Simple
+	Reduction string   `json:"reduction,omitempty"` // of a collective: sum, max, ...
+	Source    string   `json:"source,omitempty"`    // where such a name is made, as far as the name tells
 }
 
 // String is the detail as a report shows it, in one line; "" if there is none.
