@@ -249,10 +249,10 @@ func (a *app) printCapture(c *capture.Capture) {
 // printNext names the command that reads the traces.
 func (a *app) printNext(r *captureRequest, done []*capture.Capture) {
 	if len(done) == 2 {
-		fmt.Fprintf(a.stdout, "\nllmdyno profile triage --mapping %s --formal %s\n", strings.Join(done[0].Folders(), ","), strings.Join(done[1].Folders(), ","))
+		fmt.Fprintf(a.stdout, "\nllmdyno profile triage --framework %s --mapping %s --formal %s\n", done[0].Engine, strings.Join(done[0].Folders(), ","), strings.Join(done[1].Folders(), ","))
 		return
 	}
-	fmt.Fprintf(a.stdout, "\nllmdyno profile triage %s\n", strings.Join(done[0].Folders(), " "))
+	fmt.Fprintf(a.stdout, "\nllmdyno profile triage --framework %s %s\n", done[0].Engine, strings.Join(done[0].Folders(), " "))
 }
 
 func newProfileRecipeCommand(a *app) *cobra.Command {
