@@ -17,8 +17,11 @@ median of its three rounds with the least CPU time of other processes. --exclusi
 
     TTFT error   |client's TTFT - (server's first write - request read)|
     lag          the client's instant of an event - the server's instant of writing it;
-                 of SGLang, whose file has no instants, both counted from the request;
+                 of SGLang, whose file has no instants, both counted from the request,
+                 so that it holds the TTFT error too;
                  of GuideLLM, whose file has only the first and last one of a request, these
+    event error  |lag of an event - median lag of its request|: what gaps are off by, and
+                 the same for clients whose file has instants and whose file has none
     recorded/s   events over the time from the first to the last that the client recorded
     CPU/event    of all processes of the client, from the first request to the last event
     foreign      CPU time of other processes in that time, of all CPUs
@@ -324,7 +327,7 @@ def join(reader, out, truth, watch, n):
     lines = [json.loads(line) for line in open(truth)]
     wall, requests = lines[0]["wall_minus_mono_ns"], [x for x in lines[1:] if x["want"] == EVENTS]
     known = {x["serial"]: x for x in requests} | {x["id"]: x for x in requests if x.get("id")}
-    ttft, lag, at, matched = [], [], [], []
+    ttft, lag, event, at, matched = [], [], [], [], []
     for key, t, events in reader(out, wall):
         x = known.get(key)
         if x is None or len(x["events_ns"]) != EVENTS:
@@ -333,10 +336,11 @@ def join(reader, out, truth, watch, n):
         if reader is read_sglang:
             events = [(k, x["received_ns"] + instant) for k, instant in events]
         ttft.append(abs(t - (x["events_ns"][0] - x["received_ns"])) / 1e6)
-        for k, instant in events:
-            if k < EVENTS:
-                lag.append((instant - x["events_ns"][k]) / 1e6)
-                at.append(instant)
+        lags = [(instant - x["events_ns"][k]) / 1e6 for k, instant in events if k < EVENTS]
+        middle = quantile(lags, .5)
+        lag += lags
+        event += [abs(v - middle) for v in lags] if reader is not read_guidellm else []
+        at += [instant for k, instant in events if k < EVENTS]
     seen = len(matched)  # not what a client sends to see whether the server is there
     first, last = min(x["received_ns"] for x in matched), max(x["events_ns"][-1] for x in matched)
     end = max(max(at), last)
@@ -346,6 +350,7 @@ def join(reader, out, truth, watch, n):
         "requests": seen, "of": 2 * n, "written": seen * EVENTS / ((last - min(x["events_ns"][0] for x in matched)) / 1e9),
         "recorded": seen * EVENTS / ((max(at) - min(at)) / 1e9),
         "ttft50": quantile(ttft, .5), "ttft99": quantile(ttft, .99), "lag50": quantile(lag, .5), "lag99": quantile(lag, .99), "lagmax": max(lag), "lagmin": min(lag),
+        "event50": quantile(event, .5), "event99": quantile(event, .99),
         "cpu_us": cpu * 1e6 / (seen * EVENTS), "cpu": cpu / wall_s, "server": server / wall_s, "foreign": max(0, busy - cpu - server) / wall_s / os.cpu_count(),
         "late99": quantile([x["late_ns"] / 1e6 for x in matched], .99),
     }
@@ -394,7 +399,12 @@ def spread(rounds, key, digits):
     return f"{quantile(v, .5):,.{digits}f} ({min(v):,.{digits}f} to {max(v):,.{digits}f})" if len(v) > 1 else f"{v[0]:,.{digits}f}"
 
 
-COLUMNS = ["streams", "client", "rounds", "requests", "events/s written", "recorded", "TTFT error p50, ms", "p99", "lag p50, ms", "p99", "max",
+def event_error(rounds):
+    v = [[r[key] for r in rounds if r.get(key, float("nan")) >= 0] for key in ("event50", "event99")]
+    return f"{quantile(v[0], .5):.3f} / {quantile(v[1], .5):.2f}" if v[0] else "-"
+
+
+COLUMNS = ["streams", "client", "rounds", "requests", "events/s written", "recorded", "TTFT error p50, ms", "p99", "lag p50, ms", "p99", "max", "event error p50 / p99, ms",
            "CPU/event, us", "client CPU", "foreign CPU", "own verdict"]
 
 
@@ -411,7 +421,7 @@ def table(at, quietest):
             print(head, f"failed: {all_[-1]['failed']} |" + " |" * (len(COLUMNS) - 4))
             continue
         print(head, f"{min(r['requests'] for r in good):,} of {good[0]['of']:,} | {quantile([r['written'] for r in good], .5):,.0f} | {spread(good, 'recorded', 0)} | {spread(good, 'ttft50', 2)} | {spread(good, 'ttft99', 1)} | "
-              f"{spread(good, 'lag50', 3)} | {spread(good, 'lag99', 2)} | {max(r['lagmax'] for r in good):.0f} | {spread(good, 'cpu_us', 1)} | "
+              f"{spread(good, 'lag50', 3)} | {spread(good, 'lag99', 2)} | {max(r['lagmax'] for r in good):.0f} | {event_error(all_)} | {spread(good, 'cpu_us', 1)} | "
               f"{100 * quantile([r['cpu'] for r in good], .5):.0f} % | {100 * max(r['foreign'] for r in good):.0f} % | {verdict(good)} |")
     print("\nCommands ($AT is the folder of the venvs, run with taskset -c 1):\n")
     for (together, n, client, _), all_ in sorted(cases.items()):
