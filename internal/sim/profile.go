@@ -15,8 +15,8 @@ import (
 const maxProfileSteps = 4096
 
 var (
-	errProfiling    = errors.New("Profiling is already in progress")
-	errNotProfiling = errors.New("Profiling is not in progress")
+	errProfiling    = errors.New("profiling is already in progress")
+	errNotProfiling = errors.New("profiling is not in progress")
 )
 
 // profile is what the profiler records while it runs: the steps, from which the
