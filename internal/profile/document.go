@@ -2,6 +2,7 @@ package profile
 
 import (
 	"llmdyno/internal/profile/attrib"
+	"llmdyno/internal/profile/fusion"
 )
 
 // SchemaVersion is the version of [Document].
@@ -63,6 +64,11 @@ type Tables struct {
 	OverlapSummary attrib.OverlapSummary `json:"overlap_summary"`
 	Overlap        []attrib.OverlapRow   `json:"overlap"`
 
+	// Fusion are the known fusions that are on, or whose parts ran apart; Similar
+	// are windows that only resemble one.
+	Fusion  []fusion.Finding `json:"fusion"`
+	Similar []fusion.Note    `json:"fusion_similar"`
+
 	Idle       attrib.IdleSummary `json:"idle"`
 	Gaps       []attrib.GapRow    `json:"gaps"`
 	StepStages []attrib.StepStage `json:"step_stages"`
@@ -78,6 +84,8 @@ type Tables struct {
 type TPSize struct {
 	Size   int    `json:"size"`
 	Source string `json:"source,omitempty"`
+	// Inferred: from the trace's collectives, not from what somebody set.
+	Inferred bool `json:"inferred,omitempty"`
 }
 
 // DeviceLine is one GPU of a trace.

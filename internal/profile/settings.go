@@ -75,9 +75,9 @@ func wholeNumber(raw json.RawMessage) int {
 func tensorParallel(given int, s settings, files []readFile) TPSize {
 	switch {
 	case given > 0:
-		return TPSize{given, "given"}
+		return TPSize{Size: given, Source: "given"}
 	case s.tp > 0:
-		return TPSize{s.tp, s.path}
+		return TPSize{Size: s.tp, Source: s.path}
 	}
 	group, world, collectives := 0, 0, false
 	for _, f := range files {
@@ -92,9 +92,9 @@ func tensorParallel(given int, s settings, files []readFile) TPSize {
 	}
 	switch {
 	case group > 0:
-		return TPSize{group, "smallest group of the collectives in the trace"}
+		return TPSize{Size: group, Source: "smallest group of the collectives in the trace", Inferred: true}
 	case world == 1, world > 1 && collectives:
-		return TPSize{world, "world size of the trace, so at most"}
+		return TPSize{Size: world, Source: "world size of the trace, so at most", Inferred: world > 1}
 	}
 	return TPSize{}
 }

@@ -12,6 +12,7 @@ import (
 
 	"llmdyno/internal/engine"
 	"llmdyno/internal/profile/attrib"
+	"llmdyno/internal/profile/fusion"
 	"llmdyno/internal/profile/kernel"
 	"llmdyno/internal/profile/trace"
 )
@@ -40,6 +41,9 @@ type Request struct {
 	// traces.
 	Keep bool
 
+	// Catalog are the fusions to look for; nil is the built-in catalog.
+	Catalog *fusion.Catalog
+
 	Read trace.Options
 	// Workers read files of several ranks at once; 0 is two, and never more than
 	// the processors. Each holds one trace in memory.
@@ -58,6 +62,12 @@ func Triage(ctx context.Context, r Request) (*Document, error) {
 	}
 	if len(paths) == 0 {
 		return nil, errNoPaths
+	}
+	if r.Catalog == nil {
+		var err error
+		if r.Catalog, err = fusion.Load(); err != nil {
+			return nil, err
+		}
 	}
 	formal, left, err := choose(paths, r.AllRanks)
 	if err != nil {
@@ -177,7 +187,9 @@ func readOne(ctx context.Context, r Request, o attrib.Options, f file, release b
 	}
 	read.stacks = t.Frames.Len() > 0
 	for _, tl := range read.tls {
-		read.found = append(read.found, find(tl, r.Engines))
+		found := find(tl, r.Engines)
+		found.fusion, found.similar = r.Catalog.Find(tl, fusionContext(r, read, tl))
+		read.found = append(read.found, found)
 	}
 	if release {
 		t.Frames, t.Ops, t.Launches = trace.Table[trace.Frame]{}, trace.Table[trace.Op]{}, trace.Table[trace.Launch]{}
@@ -194,6 +206,17 @@ type findings struct {
 	steps          []attrib.StepRow
 	stepStages     []attrib.StepStage
 	layers         []attrib.Layer
+	fusion         []fusion.Finding
+	similar        []fusion.Note
+}
+
+// fusionContext is what the run says of itself, for the gates of the catalog.
+func fusionContext(r Request, f readFile, tl *attrib.Timeline) fusion.Context {
+	s := readSettings(r.Engines, f.path)
+	c := fusion.Context{Engine: string(r.Engine), Model: cmp.Or(r.Model, s.model), MinShare: r.MinShare}
+	size := tensorParallel(r.TP, s, []readFile{{tls: []*attrib.Timeline{tl}}})
+	c.TP, c.TPInferred = size.Size, size.Inferred
+	return c
 }
 
 func find(tl *attrib.Timeline, engines engine.Set) findings {
@@ -339,6 +362,7 @@ func makeTables(r Request, p part) Tables {
 func (t *Tables) add(r Request, found []findings) {
 	t.Overlap, t.Gaps, t.Steps = []attrib.OverlapRow{}, []attrib.GapRow{}, []attrib.StepRow{}
 	t.StepStages, t.Layers = []attrib.StepStage{}, []attrib.Layer{}
+	t.Fusion, t.Similar = []fusion.Finding{}, []fusion.Note{}
 	for _, f := range found {
 		t.OverlapSummary.Add(f.overlapSummary)
 		t.Idle.Add(f.idle)
@@ -346,6 +370,8 @@ func (t *Tables) add(r Request, found []findings) {
 		t.Gaps = append(t.Gaps, ofStage(r, f.gaps, func(g attrib.GapRow) attrib.Stage { return g.Stage })...)
 		t.Steps = append(t.Steps, ofStage(r, f.steps, func(s attrib.StepRow) attrib.Stage { return s.Stage })...)
 		t.StepStages = append(t.StepStages, ofStage(r, f.stepStages, func(s attrib.StepStage) attrib.Stage { return s.Stage })...)
+		t.Fusion = append(t.Fusion, ofStage(r, f.fusion, func(f fusion.Finding) attrib.Stage { return f.Stage })...)
+		t.Similar = append(t.Similar, ofStage(r, f.similar, func(n fusion.Note) attrib.Stage { return n.Stage })...)
 		t.Layers = append(t.Layers, ofStage(r, f.layers, func(l attrib.Layer) attrib.Stage { return l.Stage })...)
 	}
 }
