@@ -40,7 +40,7 @@ var mayImport = map[string][]string{
 	"internal/incident/replay":  {"internal/incident/dump", "internal/load/*", "internal/load", "internal/client", "internal/artifact", "internal/engine"},
 	"internal/incident/collect": {"internal/incident/bundle", "internal/client", "internal/artifact", "internal/engine"},
 	"internal/incident/signal":  {"internal/incident/bundle", "internal/engine"},
-	"internal/incident/bundle":  {"internal/artifact", "internal/engine"},
+	"internal/incident/bundle":  {"internal/artifact", "internal/compress", "internal/engine"},
 	"internal/incident/dump":    {"internal/engine"},
 
 	// The work as a whole: files → the document that the triage prints, and the diff of two.
