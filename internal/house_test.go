@@ -39,7 +39,7 @@ var mayImport = map[string][]string{
 
 	"internal/incident/replay":  {"internal/incident/dump", "internal/load/*", "internal/load", "internal/client", "internal/artifact", "internal/engine"},
 	"internal/incident/collect": {"internal/incident/bundle", "internal/client", "internal/artifact", "internal/engine"},
-	"internal/incident/signal":  {"internal/incident/bundle", "internal/engine"},
+	"internal/incident/signal":  {"internal/incident/bundle", "internal/metrictext", "internal/engine"},
 	"internal/incident/bundle":  {"internal/artifact", "internal/compress", "internal/engine"},
 	"internal/incident/dump":    {"internal/engine"},
 
@@ -64,7 +64,9 @@ var mayImport = map[string][]string{
 	"internal/load/sample":  {},
 	"internal/launch":       {"internal/client", "internal/artifact", "internal/engine", "internal/load/sample"},
 	// The client fills the record of a request, so it sees the leaf that holds it.
-	"internal/client":   {"internal/engine", "internal/load/sample"},
+	"internal/client":   {"internal/engine", "internal/load/sample", "internal/metrictext"},
+	// Pages of metrics; alone in knowing the Prometheus parser.
+	"internal/metrictext": {},
 	"internal/sim":      {"internal/engine"},
 	"internal/artifact": {"internal/lines", "internal/compress"},
 	// Lines of text from outside, none longer than a bound.

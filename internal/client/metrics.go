@@ -1,19 +1,12 @@
 package client
 
 import (
-	"bytes"
-	"cmp"
 	"context"
 	"fmt"
 	"math"
-	"slices"
-	"strings"
-
-	dto "github.com/prometheus/client_model/go"
-	"github.com/prometheus/common/expfmt"
-	"github.com/prometheus/common/model"
 
 	"llmdyno/internal/engine"
+	"llmdyno/internal/metrictext"
 )
 
 // Reading is what a server's page of metrics says at one moment, as the
@@ -43,44 +36,38 @@ func (c *Client) Metrics(ctx context.Context) (r Reading, raw []byte, err error)
 	return r, reply.Body, err
 }
 
-// ReadMetrics picks the quantities of a table out of metrics in the Prometheus
-// text format. A value that is no number (NaN, where a server does not know it)
-// counts as absent.
+// ReadMetrics picks the quantities of a table out of a page of metrics. A value
+// that is no number (NaN, where a server does not know it) counts as absent, and a
+// line that cannot be read is skipped; a page without one that can is an error.
 func ReadMetrics(table []engine.Metric, text []byte) (Reading, error) {
-	parser := expfmt.NewTextParser(model.UTF8Validation)
-	families, err := parser.TextToMetricFamilies(bytes.NewReader(text))
-	if err != nil {
-		return Reading{}, fmt.Errorf("metrics: expected the Prometheus text format: %w", err)
+	page := metrictext.Parse(text)
+	if err := page.Err(); err != nil {
+		return Reading{}, err
 	}
 	r := Reading{Values: map[engine.Quantity]float64{}, Series: map[engine.Quantity]map[string]float64{}, Histograms: map[engine.Quantity]map[string]engine.Histogram{}}
 	for _, row := range table {
-		f := families[row.Name]
-		switch {
-		case f == nil:
-		case row.Quantity.Histogram():
-			r.addHistograms(row, f)
-		default:
-			r.addValues(row, f)
+		if row.Quantity.Histogram() {
+			r.addHistograms(row, page.Histograms(row.Name))
+		} else {
+			r.addValues(row, page.Series(row.Name))
 		}
 	}
 	return r, nil
 }
 
-func (r *Reading) addValues(row engine.Metric, f *dto.MetricFamily) {
+func (r *Reading) addValues(row engine.Metric, samples []metrictext.Sample) {
 	if _, known := r.Values[row.Quantity]; known {
 		return // an older name of the same quantity
 	}
 	total, largest := 0.0, math.Inf(-1)
 	series := map[string]float64{}
-	for _, m := range f.GetMetric() {
-		labels, carried := labelsOf(m, row.Labels)
-		v, number := valueOf(m)
-		if !carried || !number {
+	for _, s := range samples {
+		if !s.Carries(row.Labels) || math.IsNaN(s.Value) || math.IsInf(s.Value, 0) {
 			continue
 		}
-		series[labels] = v
-		total += v
-		largest = max(largest, v)
+		series[s.Key()] = s.Value
+		total += s.Value
+		largest = max(largest, s.Value)
 	}
 	if len(series) == 0 {
 		return
@@ -93,15 +80,14 @@ func (r *Reading) addValues(row engine.Metric, f *dto.MetricFamily) {
 	}
 }
 
-func (r *Reading) addHistograms(row engine.Metric, f *dto.MetricFamily) {
+func (r *Reading) addHistograms(row engine.Metric, found []metrictext.Histogram) {
 	if len(r.Histograms[row.Quantity]) > 0 {
 		return
 	}
 	series := map[string]engine.Histogram{}
-	for _, m := range f.GetMetric() {
-		labels, carried := labelsOf(m, row.Labels)
-		if h, ok := histogramOf(m.GetHistogram()); ok && carried {
-			series[labels] = h
+	for _, h := range found {
+		if h.Carries(row.Labels) {
+			series[h.Key()] = histogramOf(h)
 		}
 	}
 	if len(series) > 0 {
@@ -109,57 +95,10 @@ func (r *Reading) addHistograms(row engine.Metric, f *dto.MetricFamily) {
 	}
 }
 
-// valueOf is the value of a gauge or counter; false = it is neither, or no
-// finite number.
-func valueOf(m *dto.Metric) (float64, bool) {
-	v := math.NaN()
-	switch {
-	case m.GetGauge() != nil:
-		v = m.GetGauge().GetValue()
-	case m.GetCounter() != nil:
-		v = m.GetCounter().GetValue()
-	case m.GetUntyped() != nil:
-		v = m.GetUntyped().GetValue()
-	}
-	return v, !math.IsNaN(v) && !math.IsInf(v, 0)
-}
-
-// histogramOf reads a histogram whose bounds rise and whose counts do not fall;
-// any other is none. A bucket for +Inf is added where it is missing.
-func histogramOf(p *dto.Histogram) (engine.Histogram, bool) {
-	if p == nil {
-		return engine.Histogram{}, false
-	}
-	h := engine.Histogram{Count: float64(p.GetSampleCount()), Sum: p.GetSampleSum()}
-	for _, b := range p.GetBucket() {
-		h.Buckets = append(h.Buckets, engine.Bucket{LE: b.GetUpperBound(), Count: float64(b.GetCumulativeCount())})
-	}
-	slices.SortStableFunc(h.Buckets, func(a, b engine.Bucket) int { return cmp.Compare(a.LE, b.LE) })
-	if n := len(h.Buckets); n == 0 || !math.IsInf(h.Buckets[n-1].LE, 1) {
-		h.Buckets = append(h.Buckets, engine.Bucket{LE: math.Inf(1), Count: h.Count})
-	}
-	last := 0.0
+func histogramOf(h metrictext.Histogram) engine.Histogram {
+	out := engine.Histogram{Count: h.Count, Sum: h.Sum, Buckets: make([]engine.Bucket, len(h.Buckets))}
 	for i, b := range h.Buckets {
-		if math.IsNaN(b.LE) || b.Count < last || i > 0 && b.LE == h.Buckets[i-1].LE {
-			return engine.Histogram{}, false
-		}
-		last = b.Count
+		out.Buckets[i] = engine.Bucket(b)
 	}
-	finite := !math.IsNaN(h.Sum) && !math.IsInf(h.Sum, 0)
-	return h, finite && last == h.Count
-}
-
-// labelsOf are the labels of a series as one text; carried says that those
-// wanted are among them.
-func labelsOf(m *dto.Metric, want map[string]string) (text string, carried bool) {
-	labels := make([]string, 0, len(m.GetLabel()))
-	found := 0
-	for _, l := range m.GetLabel() {
-		if v, ok := want[l.GetName()]; ok && v == l.GetValue() {
-			found++
-		}
-		labels = append(labels, l.GetName()+"="+l.GetValue())
-	}
-	slices.Sort(labels)
-	return strings.Join(labels, ","), found == len(want)
+	return out
 }
