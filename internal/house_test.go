@@ -25,7 +25,7 @@ var mayImport = map[string][]string{
 	"cookbook":        {},
 	"skills":          {},
 	"internal/cli":    {"*"},
-	"internal/report": {"internal/bench/result", "internal/load/stat", "internal/incident/bundle", "internal/incident/signal", "internal/incident/dump", "internal/profile", "internal/profile/attrib", "internal/profile/fusion", "internal/profile/kernel", "internal/load/metric", "internal/sota/result"},
+	"internal/report": {"internal/bench/result", "internal/load/stat", "internal/incident/bundle", "internal/incident/signal", "internal/incident/dump", "internal/incident/replay", "internal/profile", "internal/profile/attrib", "internal/profile/fusion", "internal/profile/kernel", "internal/load/metric", "internal/sota/result"},
 
 	"internal/sota":        {"internal/bench/*", "internal/incident/*", "internal/profile", "internal/profile/*", "internal/sota/result", "internal/launch", "internal/load/*", "internal/load", "internal/client", "internal/artifact", "internal/engine"},
 	"internal/sota/result": {"internal/bench/result", "internal/incident/signal", "internal/profile", "internal/profile/attrib", "internal/profile/fusion", "internal/load/metric"},
@@ -37,11 +37,13 @@ var mayImport = map[string][]string{
 	// Samples and metrics: what differs between two tools is computed anew from them.
 	"internal/bench/foreign": {"internal/bench/result", "internal/load/metric", "internal/load/sample", "internal/engine"},
 
-	"internal/incident/replay":  {"internal/incident/dump", "internal/load/*", "internal/load", "internal/client", "internal/artifact", "internal/engine"},
+	"internal/incident/replay":  {"internal/incident/dump", "internal/expr", "internal/load/*", "internal/load", "internal/launch", "internal/client", "internal/artifact", "internal/engine"},
 	"internal/incident/collect": {"internal/incident/bundle", "internal/client", "internal/artifact", "internal/engine"},
-	"internal/incident/signal":  {"internal/incident/bundle", "internal/metrictext", "internal/engine"},
+	"internal/incident/signal":  {"internal/incident/bundle", "internal/expr", "internal/metrictext", "internal/engine"},
 	"internal/incident/bundle":  {"internal/artifact", "internal/compress", "internal/engine"},
 	"internal/incident/dump":    {"internal/engine"},
+	// Conditions that people write: signal rules, assertions; alone in knowing CEL.
+	"internal/expr": {},
 
 	// The work as a whole: files → the document that the triage prints, and the diff of two.
 	"internal/profile":         {"internal/profile/trace", "internal/profile/kernel", "internal/profile/attrib", "internal/profile/fusion", "internal/engine"},
