@@ -64,6 +64,9 @@ type Tables struct {
 	OverlapSummary attrib.OverlapSummary `json:"overlap_summary"`
 	Overlap        []attrib.OverlapRow   `json:"overlap"`
 
+	// OverlapNotes tell which rows of Overlap an engine overlaps on purpose.
+	OverlapNotes []fusion.OverlapNote `json:"overlap_notes"`
+
 	// Fusion are the known fusions that are on, or whose parts ran apart; Similar
 	// are windows that only resemble one.
 	Fusion  []fusion.Finding `json:"fusion"`

@@ -41,13 +41,16 @@ type Request struct {
 	// traces.
 	Keep bool
 
-	// Catalog are the fusions to look for; nil is the built-in catalog.
-	Catalog *fusion.Catalog
+	// Catalogs are files and folders with the user's own fusions, laid over the
+	// built-in catalog.
+	Catalogs []string
 
 	Read trace.Options
 	// Workers read files of several ranks at once; 0 is two, and never more than
 	// the processors. Each holds one trace in memory.
 	Workers int
+
+	catalog *fusion.Catalog
 }
 
 // errNoPaths: nothing to do.
@@ -63,12 +66,11 @@ func Triage(ctx context.Context, r Request) (*Document, error) {
 	if len(paths) == 0 {
 		return nil, errNoPaths
 	}
-	if r.Catalog == nil {
-		var err error
-		if r.Catalog, err = fusion.Load(); err != nil {
-			return nil, err
-		}
+	catalog, err := fusion.Load(r.Catalogs...)
+	if err != nil {
+		return nil, err
 	}
+	r.catalog = catalog
 	formal, left, err := choose(paths, r.AllRanks)
 	if err != nil {
 		return nil, err
@@ -188,7 +190,7 @@ func readOne(ctx context.Context, r Request, o attrib.Options, f file, release b
 	read.stacks = t.Frames.Len() > 0
 	for _, tl := range read.tls {
 		found := find(tl, r.Engines)
-		found.fusion, found.similar = r.Catalog.Find(tl, fusionContext(r, read, tl))
+		found.fusion, found.similar = r.catalog.Find(tl, fusionContext(r, read, tl))
 		read.found = append(read.found, found)
 	}
 	if release {
@@ -354,6 +356,7 @@ func makeTables(r Request, p part) Tables {
 		t.Kernels = append(t.Kernels, *row)
 	}
 	t.add(r, p.found)
+	t.OverlapNotes = r.catalog.OverlapNotes(cmp.Or(string(r.Engine), tl.Engine), t.Overlap)
 	return t
 }
 

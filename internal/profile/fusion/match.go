@@ -311,12 +311,13 @@ func subset(part, whole []int32) bool {
 	return !slices.ContainsFunc(part, func(w int32) bool { return !slices.Contains(whole, w) })
 }
 
-// moreSpecific orders patterns: more roles, then without doubts, then more
-// gates, then priority.
+// moreSpecific orders patterns: more roles, then without doubts, what is released,
+// then more gates, then priority.
 func moreSpecific(a, b *compiled) int {
 	return cmp.Or(
 		cmp.Compare(len(b.split), len(a.split)),
 		cmp.Compare(len(a.doubts), len(b.doubts)),
+		cmp.Compare(btoi(a.Origin == Inflight), btoi(b.Origin == Inflight)),
 		cmp.Compare(b.gates(), a.gates()),
 		cmp.Compare(b.Priority, a.Priority), cmp.Compare(a.ID, b.ID))
 }
