@@ -29,11 +29,17 @@ type Engine struct {
 	Ready     Ready
 	Logs      []LogPattern
 	Endpoints []Endpoint
-	Wires     []Wire
-	Tokenize  *Tokenize
-	Metrics   []Metric
-	Trace     TraceMarks
-	Profiler  *Profiler // nil = it has none
+	// Triage are endpoints that only a look at a sick server asks; they may be
+	// refused or absent.
+	Triage []Endpoint
+	// Marks tell the engine from a live server's replies, VersionMarks its version
+	// (the first group).
+	Marks, VersionMarks []Mark
+	Wires               []Wire
+	Tokenize            *Tokenize
+	Metrics             []Metric
+	Trace               TraceMarks
+	Profiler            *Profiler // nil = it has none
 	// Dump is the layout of the request and crash dumps that the engine leaves; nil
 	// = it leaves none.
 	Dump *DumpLayout
@@ -244,6 +250,10 @@ const (
 	EndpointCompletions    EndpointName = "completions"
 	EndpointChat           EndpointName = "chat"
 	EndpointGenerate       EndpointName = "generate" // the engine's native one
+	EndpointHiCache        EndpointName = "hicache"  // storage behind the KV cache
+	EndpointPerfMetrics    EndpointName = "perf_metrics"
+	EndpointEnergy         EndpointName = "energy"
+	EndpointHealthCheck    EndpointName = "health_check" // a deeper look than health
 )
 
 // Endpoint is one HTTP endpoint of a live server.
@@ -251,11 +261,17 @@ type Endpoint struct {
 	Name     EndpointName
 	Method   string
 	Path     string
-	ReadOnly bool     // changes nothing on the server
-	Auth     bool     // needs the API key when the server has one
-	Cost     string   // what it does to the server, in words; "" = nothing worth saying
-	Needs    string   // flag or environment without which it answers 404; "" = always there
-	Legacy   []string // older paths, tried in order after a 404
+	ReadOnly bool   // changes nothing on the server
+	Auth     bool   // needs the API key when the server has one
+	Cost     string // what it does to the server, in words; "" = nothing worth saying
+	// Effect is what a reading of it does to the server or to its other readers;
+	// such an endpoint is asked only by those who name it. "" = nothing.
+	Effect string
+	// Timeout bounds a reply where the engine itself is known to take longer than
+	// callers wait by default; 0 = it is not.
+	Timeout time.Duration
+	Needs   string   // flag or environment without which it answers 404; "" = always there
+	Legacy  []string // older paths, tried in order after a 404
 	// Port is the key of the flag that gives the port of this endpoint, where it
 	// is not the server's; without that flag nobody knows the port.
 	Port   string

@@ -44,14 +44,16 @@ func New() *engine.Engine {
 			Timeout: 20 * time.Second,
 			Parse:   parseHelp,
 		},
-		Ready:       ready(),
-		Logs:        logs(),
-		Endpoints:   endpoints(),
-		Wires:       wires(),
-		Tokenize:    tokenize(),
-		Metrics:     metrics(),
-		Constraints: constraints(),
-		Surface:     surface(),
+		Ready:        ready(),
+		Logs:         logs(),
+		Endpoints:    endpoints(),
+		Marks:        marks(),
+		VersionMarks: versionMarks(),
+		Wires:        wires(),
+		Tokenize:     tokenize(),
+		Metrics:      metrics(),
+		Constraints:  constraints(),
+		Surface:      surface(),
 	}
 }
 
@@ -79,6 +81,19 @@ func endpoints() []engine.Endpoint {
 		{Name: engine.EndpointCompletions, Method: "POST", Path: "/v1/completions", Auth: true, Cost: "generates; the connection is closed after each streamed reply although the header says keep-alive", Source: fromRun},
 		{Name: engine.EndpointChat, Method: "POST", Path: "/v1/chat/completions", Auth: true, Cost: "generates; the connection is closed after each streamed reply although the header says keep-alive", Source: fromRun},
 	}
+}
+
+func marks() []engine.Mark {
+	return []engine.Mark{
+		{Path: "/v1/models", Pattern: regexp.MustCompile(`"owned_by"\s*:\s*"llamacpp"`), Source: fromRun},
+		{Path: "/props", Pattern: regexp.MustCompile(`"default_generation_settings"\s*:`), Source: fromRun},
+		{Path: "/metrics", Pattern: regexp.MustCompile(`(?m)^(?:# (?:HELP|TYPE) )?llamacpp:`), Source: fromRun},
+		{Header: "Server", Pattern: regexp.MustCompile(`^llama\.cpp`), Source: fromRun},
+	}
+}
+
+func versionMarks() []engine.Mark {
+	return []engine.Mark{{Path: "/props", Pattern: regexp.MustCompile(`"build_info"\s*:\s*"([^"]+)"`), Source: fromRun}}
 }
 
 // tokenize: special tokens are put before a text only on demand.

@@ -1,13 +1,51 @@
 package sglang
 
-import "llmdyno/internal/engine"
+import (
+	"regexp"
+	"time"
+
+	"llmdyno/internal/engine"
+)
+
+// healthTimeout is longer than the 20 s after which the server itself gives up
+// (SGLANG_HEALTH_CHECK_TIMEOUT, python/sglang/srt/environ.py @ v0.5.18).
+const (
+	healthTimeout  = 25 * time.Second
+	marksUnhealthy = "generates one token; when that fails the server counts itself unhealthy, and a later SIGTERM forces its exit"
+)
+
+// triage: the storage behind the cache answers 400 unless the server has an
+// admin key, and then wants that key.
+func triage() []engine.Endpoint {
+	return []engine.Endpoint{{Name: engine.EndpointHiCache, Method: "GET", Path: "/hicache/storage-backend", ReadOnly: true, Auth: true,
+		Needs: "--admin-api-key", Since: "0.5.9", Source: http}}
+}
+
+func marks() []engine.Mark {
+	return []engine.Mark{
+		{Path: "/v1/models", Pattern: regexp.MustCompile(`"owned_by"\s*:\s*"sglang"`), Source: http},
+		{Path: "/metrics", Pattern: regexp.MustCompile(`(?m)^(?:# (?:HELP|TYPE) )?sglang:`), Source: http},
+		{Path: "/server_info", Pattern: regexp.MustCompile(`"internal_states"\s*:`), Source: http},
+	}
+}
+
+func versionMarks() []engine.Mark {
+	// The server's own arguments come first, its version at the end.
+	version := regexp.MustCompile(`"version"\s*:\s*"([0-9][^"]*)"`)
+	return []engine.Mark{
+		{Path: "/server_info", Pattern: version, Source: http},
+		{Path: "/get_server_info", Pattern: version, Source: http},
+		{Path: "/v1/loads", Pattern: version, Source: read("python/sglang/srt/entrypoints/v1_loads.py")},
+	}
+}
 
 func endpoints() []engine.Endpoint {
 	rows := []engine.Endpoint{
 		{Name: engine.EndpointHealth, Method: "GET", Path: "/health", ReadOnly: true,
-			Cost: "generates one token and polls once a second: about 1 s, up to 20 s; a busy server passes on other requests' output"},
+			Cost:   "generates one token and polls once a second: about 1 s, up to 20 s; a busy server passes on other requests' output",
+			Effect: marksUnhealthy, Timeout: healthTimeout},
 		{Name: engine.EndpointHealthGenerate, Method: "GET", Path: "/health_generate", ReadOnly: true,
-			Cost: "as /health, and never a constant answer"},
+			Cost: "as /health, and never a constant answer", Effect: marksUnhealthy, Timeout: healthTimeout},
 		{Name: engine.EndpointModels, Method: "GET", Path: "/v1/models", ReadOnly: true, Auth: true},
 		{Name: engine.EndpointModelInfo, Method: "GET", Path: "/model_info", ReadOnly: true, Auth: true, Legacy: []string{"/get_model_info"}},
 		{Name: engine.EndpointServerInfo, Method: "GET", Path: "/server_info", ReadOnly: true, Auth: true, Legacy: []string{"/get_server_info"},

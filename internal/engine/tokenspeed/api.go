@@ -1,6 +1,10 @@
 package tokenspeed
 
-import "llmdyno/internal/engine"
+import (
+	"regexp"
+
+	"llmdyno/internal/engine"
+)
 
 // endpoints are those of the gateway, on the server's port. The control server
 // on the port above answers much the same and more, but its start is allowed to
@@ -33,6 +37,28 @@ func endpoints() []engine.Endpoint {
 		}
 	}
 	return rows
+}
+
+// triage: what the control server on the port above the gateway's answers, where
+// that is the one that was named.
+func triage() []engine.Endpoint {
+	return []engine.Endpoint{
+		{Name: engine.EndpointLoads, Method: "GET", Path: "/v1/loads", ReadOnly: true, Needs: "the control server, on the port above the gateway's", Source: read("python/tokenspeed/cli/serve_smg.py")},
+		{Name: engine.EndpointHealthCheck, Method: "GET", Path: "/health_check", ReadOnly: true, Effect: "generates one token through the scheduler",
+			Needs: "the control server, on the port above the gateway's", Source: read("python/tokenspeed/cli/serve_smg.py")},
+	}
+}
+
+func marks() []engine.Mark {
+	return []engine.Mark{
+		{Path: "/readiness", Pattern: regexp.MustCompile(`"healthy_workers"\s*:`), Source: readGateway("model_gateway/src/health.rs")},
+		{Path: "/get_server_info", Pattern: regexp.MustCompile(`"tokenspeed_version"\s*:`), Source: gateway},
+		{Path: "/metrics", Pattern: regexp.MustCompile(`(?m)^(?:# (?:HELP|TYPE) )?(?:smg_|tokenspeed:)`), Source: readGateway("model_gateway/src/observability/metrics.rs")},
+	}
+}
+
+func versionMarks() []engine.Mark {
+	return []engine.Mark{{Path: "/get_server_info", Pattern: regexp.MustCompile(`"tokenspeed_version"\s*:\s*"([^"]+)"`), Source: gateway}}
 }
 
 // tokenize: no server was asked; where it answers otherwise the count is an error

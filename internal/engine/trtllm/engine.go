@@ -61,15 +61,18 @@ func New() *engine.Engine {
 			Timeout: 3 * time.Minute, // it imports torch and CUDA before it prints
 			Parse:   engine.ParseClick,
 		},
-		Ready:       ready(),
-		Logs:        logs(),
-		Endpoints:   endpoints(),
-		Wires:       wires(),
-		Metrics:     metrics(),
-		Trace:       traceMarks(),
-		Profiler:    profiler(),
-		Constraints: constraints(),
-		Surface:     surface(),
+		Ready:        ready(),
+		Logs:         logs(),
+		Endpoints:    endpoints(),
+		Triage:       triage(),
+		Marks:        marks(),
+		VersionMarks: versionMarks(),
+		Wires:        wires(),
+		Metrics:      metrics(),
+		Trace:        traceMarks(),
+		Profiler:     profiler(),
+		Constraints:  constraints(),
+		Surface:      surface(),
 	}
 }
 
@@ -90,18 +93,38 @@ func ready() engine.Ready {
 // route: a cold cache needs a restart or kv_cache_config.enable_block_reuse off.
 func endpoints() []engine.Endpoint {
 	return []engine.Endpoint{
-		{Name: engine.EndpointHealth, Method: "GET", Path: "/health", ReadOnly: true, Cost: "on a failed engine the probe itself makes the server shut down", Source: fromServer},
-		{Name: engine.EndpointHealthGenerate, Method: "GET", Path: "/health_generate", ReadOnly: true, Cost: "generates one token through the chat route", Source: fromServer},
+		{Name: engine.EndpointHealth, Method: "GET", Path: "/health", ReadOnly: true, Cost: "on a failed engine the probe itself makes the server shut down", Effect: "on a failed engine the probe itself makes the server shut down (SIGINT)", Source: fromServer},
+		{Name: engine.EndpointHealthGenerate, Method: "GET", Path: "/health_generate", ReadOnly: true, Cost: "generates one token through the chat route", Effect: "generates one token through the chat route", Source: fromServer},
 		{Name: engine.EndpointModels, Method: "GET", Path: "/v1/models", ReadOnly: true, Source: fromServer},
 		{Name: engine.EndpointVersion, Method: "GET", Path: "/version", ReadOnly: true, Source: fromServer},
 		{Name: engine.EndpointServerInfo, Method: "GET", Path: "/server_info", ReadOnly: true, Cost: "recent versions only", Source: fromServer},
-		{Name: engine.EndpointLoads, Method: "GET", Path: "/metrics", Cost: "JSON list of iteration records, each delivered once: polling takes them from every other reader; may block 2 s; empty without enable_iter_perf_stats: true", Source: fromServer},
+		{Name: engine.EndpointLoads, Method: "GET", Path: "/metrics", Cost: "JSON list of iteration records, each delivered once: polling takes them from every other reader; may block 2 s; empty without enable_iter_perf_stats: true", Effect: "takes the iteration records from every other reader: each is delivered once", Source: fromServer},
 		{Name: engine.EndpointMetrics, Method: "GET", Path: "/prometheus/metrics", ReadOnly: true, Cost: "gauges move only when a request finishes", Needs: "return_perf_metrics: true in the file of --extra_llm_api_options", Source: fromServer},
 		{Name: engine.EndpointStartProfile, Method: "POST", Path: "/start_profile", Cost: "slows the server; absent before this pull request", Source: fromProf},
 		{Name: engine.EndpointStopProfile, Method: "POST", Path: "/stop_profile", Cost: "writes the trace", Source: fromProf},
 		{Name: engine.EndpointCompletions, Method: "POST", Path: "/v1/completions", Cost: "generates", Source: fromProto},
 		{Name: engine.EndpointChat, Method: "POST", Path: "/v1/chat/completions", Cost: "generates", Source: fromProto},
 	}
+}
+
+// triage: what else tells something of a sick server.
+func triage() []engine.Endpoint {
+	return []engine.Endpoint{
+		{Name: engine.EndpointPerfMetrics, Method: "GET", Path: "/perf_metrics", Effect: "takes the timings of finished requests from every other reader: reading clears them",
+			Needs: "return_perf_metrics: true and perf_metrics_max_requests above 0", Source: fromServer},
+		{Name: engine.EndpointEnergy, Method: "GET", Path: "/energy_metrics", ReadOnly: true, Source: fromServer},
+	}
+}
+
+func marks() []engine.Mark {
+	return []engine.Mark{
+		{Path: "/v1/models", Pattern: regexp.MustCompile(`"owned_by"\s*:\s*"tensorrt_llm"`), Source: fromServer},
+		{Path: "/prometheus/metrics", Pattern: regexp.MustCompile(`(?m)^(?:# (?:HELP|TYPE) )?trtllm_`), Source: fromColl},
+	}
+}
+
+func versionMarks() []engine.Mark {
+	return []engine.Mark{{Path: "/version", Pattern: regexp.MustCompile(`"version"\s*:\s*"([^"]+)"`), Source: fromServer}}
 }
 
 // metrics of the Prometheus page. Versions 1.0 and 1.1 have four families

@@ -1,6 +1,10 @@
 package vllm
 
-import "llmdyno/internal/engine"
+import (
+	"regexp"
+
+	"llmdyno/internal/engine"
+)
 
 const (
 	devMode      = "the environment variable VLLM_SERVER_DEV_MODE=1"
@@ -121,4 +125,16 @@ func wires() []engine.Wire {
 	text.Fields, text.Without = join(sampling, textOnly), []string{"best_of", "suffix"}
 	chat.Fields, chat.MaxTokens = join(sampling, chatOnly), "max_completion_tokens" // max_tokens is deprecated there
 	return []engine.Wire{engine.OpenAICompletions(text), engine.OpenAIChat(chat)}
+}
+
+func marks() []engine.Mark {
+	return []engine.Mark{
+		{Path: "/v1/models", Pattern: regexp.MustCompile(`"owned_by"\s*:\s*"vllm"`), Source: fromServer},
+		{Path: "/load", Pattern: regexp.MustCompile(`"server_load"\s*:`), Source: fromSec},
+		{Path: "/metrics", Pattern: regexp.MustCompile(`(?m)^(?:# (?:HELP|TYPE) )?vllm:`), Source: fromMetrics},
+	}
+}
+
+func versionMarks() []engine.Mark {
+	return []engine.Mark{{Path: "/version", Pattern: regexp.MustCompile(`"version"\s*:\s*"([^"]+)"`), Source: fromSec}}
 }

@@ -71,16 +71,18 @@ func New() *engine.Engine {
 			Timeout: 3 * time.Minute, // it imports torch before it prints
 			Parse:   parseHelp,
 		},
-		Ready:       ready(),
-		Logs:        logs(),
-		Endpoints:   endpoints(),
-		Wires:       wires(),
-		Tokenize:    tokenize(),
-		Metrics:     metrics(),
-		Trace:       traceMarks(),
-		Profiler:    profiler(),
-		Constraints: constraints(),
-		Surface:     surface(),
+		Ready:        ready(),
+		Logs:         logs(),
+		Endpoints:    endpoints(),
+		Marks:        marks(),
+		VersionMarks: versionMarks(),
+		Wires:        wires(),
+		Tokenize:     tokenize(),
+		Metrics:      metrics(),
+		Trace:        traceMarks(),
+		Profiler:     profiler(),
+		Constraints:  constraints(),
+		Surface:      surface(),
 	}
 }
 
