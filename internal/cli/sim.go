@@ -48,8 +48,8 @@ everything is the engine's command line, its program words included or not:
                        ` + strings.Join(sim.FaultNames()[:5], " ") + `
                        ` + strings.Join(sim.FaultNames()[5:10], " ") + `
                        ` + strings.Join(sim.FaultNames()[10:15], " ") + `
-                       ` + strings.Join(sim.FaultNames()[15:18], " ") + `
-                       ` + strings.Join(sim.FaultNames()[18:], " ") + `
+                       ` + strings.Join(sim.FaultNames()[15:19], " ") + `
+                       ` + strings.Join(sim.FaultNames()[19:], " ") + `
                        SHARE is that of requests, 0 to 1, drawn by the seed
   --seed N             of texts, lengths and faults (default 0)
   --slow FACTOR        multiplies the time of every step

@@ -58,6 +58,7 @@ type Engine struct {
 	truth   *truthWriter
 
 	wake chan struct{}
+	died chan struct{} // a request has ended the process; holds one
 
 	started time.Time
 
@@ -108,7 +109,7 @@ func New(o Options) (*Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &Engine{o: o, surface: s, inv: inv, wake: make(chan struct{}, 1), rates: map[string]rate{}, started: time.Now(), port: inv.int("port", 0)}
+	e := &Engine{o: o, surface: s, inv: inv, wake: make(chan struct{}, 1), died: make(chan struct{}, 1), rates: map[string]rate{}, started: time.Now(), port: inv.int("port", 0)}
 	d, short := deploy(inv, gpu, model, o.GPUs)
 	if short != nil {
 		return nil, e.refusal(short.kind, short.message)

@@ -26,6 +26,7 @@ type Faults struct {
 	deadAfter     int // generating requests that are served before it dies
 	unauthorized  bool
 	leavesChild   bool
+	poison        string // a request whose body holds this ends the process; "" = none
 	// Of the profiler: its routes are not found; a file grows for so long; the
 	// last ranks write none; one runs from the start; files end in the middle.
 	profileOff     bool
@@ -40,7 +41,7 @@ func FaultNames() []string {
 	return []string{
 		"slow-start[=DUR]", "never-ready", "exit-loading", "oom", "unknown-flag=FLAG", "hang-request=K", "http-500[=SHARE]",
 		"reset-stream[=SHARE]", "malformed-sse[=SHARE]", "no-usage", "wrong-usage", "slow-tokens[=FACTOR]",
-		"dead-scheduler[=AFTER]", "unauthorized", "leaves-child",
+		"dead-scheduler[=AFTER]", "unauthorized", "leaves-child", "poison=TEXT",
 		"profile-off", "profile-slow[=DUR]", "profile-missing[=RANKS]", "profile-running", "profile-cut",
 	}
 }
@@ -103,6 +104,10 @@ func (f *Faults) set(name, value string) error {
 		plain(&f.unauthorized)
 	case "leaves-child":
 		plain(&f.leavesChild)
+	case "poison":
+		if f.poison = value; value == "" {
+			err = fmt.Errorf("fault poison needs the text that ends the engine: poison=TEXT")
+		}
 	case "profile-off":
 		plain(&f.profileOff)
 	case "profile-slow":

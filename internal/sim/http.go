@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"bytes"
 	"crypto/subtle"
 	"encoding/json"
 	"errors"
@@ -227,6 +228,9 @@ func (e *Engine) generate(w http.ResponseWriter, q *http.Request, r *SurfaceRout
 	if !ok {
 		return
 	}
+	if p := e.o.Faults.poison; p != "" && bytes.Contains(raw, []byte(p)) {
+		e.die()
+	}
 	received := time.Now()
 	wire := e.surface.Wires[r.Kind]
 	g, bad := readGeneration(raw, r.Kind, wire, e.d.granule())
@@ -254,6 +258,16 @@ func (e *Engine) generate(w http.ResponseWriter, q *http.Request, r *SurfaceRout
 	s.news = make(chan struct{}, 1)
 	e.submit(s.r)
 	s.answer()
+}
+
+// die ends the process, as an engine that a request makes crash: what is in
+// flight is cut.
+func (e *Engine) die() {
+	select {
+	case e.died <- struct{}{}:
+	default:
+	}
+	panic(http.ErrAbortHandler)
 }
 
 // bound is the largest output that the request may have.

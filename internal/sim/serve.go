@@ -106,6 +106,8 @@ func (e *Engine) Serve(ctx context.Context, listen func(addr string) (net.Listen
 	e.Ready()
 	select {
 	case <-ctx.Done():
+	case <-e.died:
+		return e.refusal("crash", "fault injected by a request")
 	case err := <-failed:
 		if !errors.Is(err, http.ErrServerClosed) {
 			return err

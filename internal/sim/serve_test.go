@@ -236,6 +236,30 @@ func TestFaults(t *testing.T) {
 			}
 		})
 	})
+	t.Run("poison", func(t *testing.T) {
+		inBubble(t, options(argv, "poison=zyzzyva"), func(r *rig) {
+			running := make(chan answer, 1)
+			go func() { running <- r.completion("r0", 10, 1000) }()
+			time.Sleep(50 * time.Millisecond)
+			if a := ask(r); a.status != 200 {
+				t.Errorf("a request without it got %d", a.status)
+			}
+			if a := r.post("/v1/completions", map[string]any{"prompt": "a zyzzyva b", "max_tokens": 3}); a.status != 0 {
+				t.Errorf("the poison got %d, expected no reply", a.status)
+			}
+			if a := <-running; a.err == nil {
+				t.Errorf("the request in flight ended well: %+v", a)
+			}
+			var end *Refusal
+			if err := <-r.ended; !errors.As(err, &end) || end.Exit == 0 {
+				t.Errorf("the process ended with %v, expected the engine's crash", err)
+			}
+			r.ended <- nil
+			if a := r.call("GET", "/health", ""); a.status != 0 {
+				t.Errorf("health %d after the end", a.status)
+			}
+		})
+	})
 	t.Run("http-500", func(t *testing.T) {
 		inBubble(t, options(argv, "http-500"), func(r *rig) {
 			if a := ask(r); a.status != 500 || !strings.Contains(a.body, "Internal Server Error") {

@@ -415,7 +415,7 @@ func TestArgv(t *testing.T) {
 }
 
 func TestParseFaults(t *testing.T) {
-	for _, bad := range []string{"nope", "hang-request", "hang-request=0", "http-500=2", "http-500=NaN", "slow-tokens=0", "slow-start=x", "oom=1", "unknown-flag", ""} {
+	for _, bad := range []string{"nope", "hang-request", "hang-request=0", "http-500=2", "http-500=NaN", "slow-tokens=0", "slow-start=x", "oom=1", "unknown-flag", "poison", ""} {
 		if _, err := ParseFaults([]string{bad}); bad != "hang-request" && err == nil {
 			t.Errorf("%q was accepted", bad)
 		}
@@ -424,7 +424,7 @@ func TestParseFaults(t *testing.T) {
 	if err != nil || f.slowStart != 5*time.Second || f.resetStream != 0.25 || !f.LeavesChild() || f.profileSlow != 5*time.Second || f.profileMissing != 2 {
 		t.Errorf("got %+v, %v", f, err)
 	}
-	if got := len(FaultNames()); got != 20 {
-		t.Errorf("%d faults are named, expected 20", got)
+	if got := len(FaultNames()); got != 21 {
+		t.Errorf("%d faults are named, expected 21", got)
 	}
 }
