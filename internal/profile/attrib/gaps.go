@@ -49,6 +49,8 @@ type IdleSummary struct {
 	IdleUS   Nanos   `json:"idle_us"`
 	SharePct float64 `json:"share_pct"`
 	SmallUS  Nanos   `json:"below_5us_us"` // part of idle_us in gaps too short to be listed
+	// StageSmallUS is that part by the stage of the work that ended the gap.
+	StageSmallUS map[Stage]Nanos `json:"per_stage_below_5us_us,omitempty"`
 }
 
 // gapProbe is where on the host to look for one gap.
@@ -76,14 +78,17 @@ func Gaps(tl *Timeline, engines engine.Set) (IdleSummary, []GapRow) {
 	var probes []gapProbe
 	ends := lastEnds(tl)
 	work := 0
+	small := map[Stage]Nanos{}
+	sum.StageSmallUS = small
 	for _, g := range s.gaps {
 		sum.IdleUS += Nanos(g.to - g.from)
-		if g.to-g.from < gapMinNS {
-			sum.SmallUS += Nanos(g.to - g.from)
-			continue
-		}
 		for tl.Works[work].Start < g.to {
 			work++
+		}
+		if g.to-g.from < gapMinNS {
+			sum.SmallUS += Nanos(g.to - g.from)
+			small[tl.Works[work].Stage] += Nanos(g.to - g.from)
+			continue
 		}
 		probes = append(probes, classify(tl, g, int32(work), ends[work], waits))
 	}

@@ -10,12 +10,8 @@ func (s *OverlapSummary) Add(o OverlapSummary) {
 	s.HiddenUS += o.HiddenUS
 	s.ExposedUS += o.ExposedUS
 	s.CollectiveUS += o.CollectiveUS
-	for stage, busy := range o.StageBusyUS {
-		if s.StageBusyUS == nil {
-			s.StageBusyUS = map[Stage]Nanos{}
-		}
-		s.StageBusyUS[stage] += busy
-	}
+	s.StageBusyUS = addStages(s.StageBusyUS, o.StageBusyUS)
+	s.StageCommUS = addStages(s.StageCommUS, o.StageCommUS)
 }
 
 // Add adds the idle time of another recording of the device.
@@ -23,5 +19,17 @@ func (s *IdleSummary) Add(o IdleSummary) {
 	s.SpanUS += o.SpanUS
 	s.IdleUS += o.IdleUS
 	s.SmallUS += o.SmallUS
+	s.StageSmallUS = addStages(s.StageSmallUS, o.StageSmallUS)
 	s.SharePct = share(int64(s.IdleUS), int64(s.SpanUS))
+}
+
+// addStages adds the times of b to a, which may be nil.
+func addStages(a, b map[Stage]Nanos) map[Stage]Nanos {
+	for stage, ns := range b {
+		if a == nil {
+			a = map[Stage]Nanos{}
+		}
+		a[stage] += ns
+	}
+	return a
 }

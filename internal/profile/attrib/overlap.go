@@ -38,6 +38,8 @@ type OverlapSummary struct {
 	HiddenUS     Nanos           `json:"hidden_us"`         // Σ of all kernels; hidden + exposed = sum_of_durations_us
 	ExposedUS    Nanos           `json:"exposed_us"`
 	CollectiveUS Nanos           `json:"exposed_communication_us"` // exposed time of collectives alone
+	// StageCommUS is that time by the stage of the collective.
+	StageCommUS map[Stage]Nanos `json:"per_stage_exposed_communication_us,omitempty"`
 }
 
 // OverlapRow is one overlap opportunity: a kernel of one stage over all its

@@ -242,6 +242,10 @@ func (s *swept) summary(tl *Timeline) OverlapSummary {
 		exposed += s.times[i].exposed
 		if tl.Names[tl.Works[i].Name].Class == kernel.Communication {
 			comm += s.times[i].exposed
+			if sum.StageCommUS == nil {
+				sum.StageCommUS = map[Stage]Nanos{}
+			}
+			sum.StageCommUS[tl.Works[i].Stage] += Nanos(s.times[i].exposed)
 		}
 	}
 	sum.HiddenUS, sum.ExposedUS, sum.CollectiveUS = Nanos(hidden), Nanos(exposed), Nanos(comm)
