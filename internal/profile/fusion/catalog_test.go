@@ -172,6 +172,33 @@ func TestBuiltInEntriesAreWhole(t *testing.T) {
 	}
 }
 
+// The example of the manual is a catalog that works.
+func TestTheManualsExampleHolds(t *testing.T) {
+	text, err := os.ReadFile("../../../docs/profile-fusion.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(text), "```yaml\n")
+	entry, rest, _ := strings.Cut(rest, "```")
+	_, rest, _ = strings.Cut(rest, "```\n")
+	fixture, _, _ := strings.Cut(rest, "```")
+	dir := t.TempDir()
+	for name, text := range map[string]string{"mine.yaml": entry, "my-norm-quant.txt": fixture} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c, err := Load(filepath.Join(dir, "mine.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range c.Test("my-norm-quant") {
+		if len(r.Problems) > 0 {
+			t.Errorf("%q", r.Problems)
+		}
+	}
+}
+
 func FuzzDecode(f *testing.F) {
 	f.Add([]byte(minimal))
 	text, err := embedded.ReadFile(catalogFile)

@@ -48,10 +48,11 @@ const (
 	roleSelect        = "softmax_or_topk"
 	roleRouter        = "moe_gate"
 	roleRopeStore     = "rope_kv_store"
+	roleReduceNorm    = "all_reduce_norm"
 )
 
 // activeRoles prove a fusion by themselves: the kernel does two works in one.
-var activeRoles = []string{roleResidualNorm, roleActivationMul, roleRopeStore}
+var activeRoles = []string{roleResidualNorm, roleActivationMul, roleRopeStore, roleReduceNorm}
 
 // roles are those that a catalog can name. Every class is a role; the others are
 // here. Source: the table of roles of rule R12.
@@ -61,6 +62,7 @@ var roles = func() map[string]roleKind {
 		roleQKNorm:        {classes: []kernel.Class{kernel.Norm}, test: func(k *identity) bool { return !k.residualNorm() }},
 		roleActivationMul: {classes: []kernel.Class{kernel.Activation}, test: (*identity).activationMul},
 		roleRopeStore:     {classes: []kernel.Class{kernel.RoPE}, test: (*identity).ropeStore},
+		roleReduceNorm:    {classes: []kernel.Class{kernel.Communication}, barrier: true, test: (*identity).reduceNorm},
 		roleSelect:        {classes: []kernel.Class{kernel.Softmax, kernel.ReduceTopK}},
 		roleRouter:        {classes: []kernel.Class{kernel.GEMM}, barrier: true},
 		"all_reduce":      {classes: []kernel.Class{kernel.Communication}, barrier: true, test: func(k *identity) bool { return anyIn(reduceWords, k.name, k.op) }},
@@ -128,6 +130,19 @@ var actMulWords = compileAll([]string{"act_and_mul", "silu_and_mul", "gelu_and_m
 // activationMul reports whether an activation also multiplies with the gate.
 func (k *identity) activationMul() bool {
 	return k.class == kernel.Activation && anyIn(actMulWords, k.name, k.op)
+}
+
+var (
+	reduceNormWords = compileAll([]string{"allreduce_fusion_kernel"})
+	reduceOnly      = "AllReduceFusionPattern)0"
+)
+
+// reduceNorm reports whether a collective normalises as well. Source:
+// NVIDIA/TensorRT-LLM cpp/tensorrt_llm/kernels/communicationKernels/allReduceFusionKernels.h
+// and flashinfer-ai/flashinfer include/flashinfer/comm/trtllm_allreduce_fusion.cuh:
+// pattern 0 reduces only; November 2026.
+func (k *identity) reduceNorm() bool {
+	return anyIn(reduceNormWords, k.name) && !strings.Contains(k.canonical, reduceOnly)
 }
 
 var ropeStoreWords = compileAll([]string{"BatchQKApplyRotaryPosIdsCosSinCacheEnhanced"})
