@@ -430,7 +430,7 @@ func (s *stream) countTokens() {
 	case s.texts > 0:
 		r.OutputTokens, r.TokensBy = s.texts, sample.TokensEvents
 	}
-	if r.TokensBy == sample.TokensUsage {
+	if r.TokensBy == sample.TokensUsage && !r.KeepCounted {
 		r.Text = nil
 	}
 }

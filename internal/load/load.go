@@ -45,6 +45,13 @@ type Trial struct {
 	// KeepText keeps the text of answers that the server does not count, so that
 	// they can be counted afterwards; see [CountTexts].
 	KeepText bool
+	// KeepAnswers keeps the text of every answer, counted or not, so that it can be
+	// held against another one; a caller lets go of it as soon as it has.
+	KeepAnswers bool
+	// Encoded are the requests as they go out, where they were made elsewhere, each
+	// with the endpoint that it goes to; nil = the wire makes them. Of Requests then
+	// only the order and the lengths count.
+	Encoded []Encoded
 	// Calibrate holds the client against the built-in server before the trial, at
 	// 1.5 times its event rate, for about a second. Without it the audit says that
 	// it was left out.
@@ -58,6 +65,12 @@ type Trial struct {
 	// Ended is given the record of each request that was sent, when its result is
 	// there, from a goroutine of that request; nil = nobody.
 	Ended func(*sample.Record)
+}
+
+// Encoded is a request as it goes out.
+type Encoded struct {
+	Wire engine.Wire
+	Body []byte
 }
 
 // Progress is how far a trial is.

@@ -99,7 +99,9 @@ func (t Trial) validate() error {
 	switch {
 	case t.Client == nil:
 		return errors.New("load: no client to send with")
-	case t.Wire.Encode == nil || t.Wire.Decode == nil:
+	case t.Encoded != nil && len(t.Encoded) != len(t.Requests):
+		return fmt.Errorf("load: %d requests, %d of them encoded: expected all or none", len(t.Requests), len(t.Encoded))
+	case t.Encoded == nil && (t.Wire.Encode == nil || t.Wire.Decode == nil):
 		return errors.New("load: the server's engine has no wire format for this endpoint")
 	case len(t.Requests) == 0:
 		return errors.New("load: no requests; expected at least one")
@@ -117,6 +119,12 @@ func (t Trial) validate() error {
 // encode makes every request body, so that nothing is encoded while time runs.
 func encode(ctx context.Context, t Trial) ([][]byte, error) {
 	bodies := make([][]byte, len(t.Requests))
+	for i, x := range t.Encoded {
+		bodies[i] = x.Body
+	}
+	if t.Encoded != nil {
+		return bodies, nil
+	}
 	for i, q := range t.Requests {
 		if i%256 == 0 && ctx.Err() != nil {
 			return nil, fmt.Errorf("load: not started: %w", ctx.Err())
@@ -163,8 +171,8 @@ func (r *runner) makeRecords() {
 		}
 		rec.WantInput, rec.WantOutput, rec.IgnoreEOS = q.InputLen, q.OutputLen, r.IgnoreEOS
 		rec.RequestID = r.IDPrefix + strconv.Itoa(i)
-		if r.KeepText {
-			rec.KeepText = min(maxText, textBudget/n)
+		if r.KeepText || r.KeepAnswers {
+			rec.KeepText, rec.KeepCounted = min(maxText, textBudget/n), r.KeepAnswers
 		}
 		rec.Events, slab = slab[:0:room(i)], slab[room(i):]
 		r.records[i], r.own[i], r.waits[i] = rec, -1, -1
@@ -323,7 +331,11 @@ func (r *runner) send(ctx context.Context, i int, due int64) {
 	ctx, cancel := context.WithTimeout(ctx, r.Timeout)
 	defer cancel()
 	r.sent.Add(1)
-	r.Client.Stream(ctx, r.Wire, r.bodies[i], rec.RequestID, r.clock, rec)
+	wire := r.Wire
+	if r.Encoded != nil {
+		wire = r.Encoded[i].Wire
+	}
+	r.Client.Stream(ctx, wire, r.bodies[i], rec.RequestID, r.clock, rec)
 	r.own[i] = rec.Begin - due
 	if rec.Conn == sample.Never && !rec.StaleRetry { // a ready connection: the handing over is ours
 		r.own[i] = rec.Send - due

@@ -115,8 +115,10 @@ type Record struct {
 	// so that it can be counted where the server sends no count; 0 = none. Text is
 	// all content in the order in which it came, or nil when the server counted, or
 	// when it was longer. It never reaches a file.
-	KeepText int    `json:"-"`
-	Text     []byte `json:"-"`
+	KeepText int `json:"-"`
+	// KeepCounted: Text is kept although the server counted.
+	KeepCounted bool   `json:"-"`
+	Text        []byte `json:"-"`
 }
 
 // OK says whether the request succeeded.
