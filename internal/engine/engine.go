@@ -43,6 +43,8 @@ type Engine struct {
 	// Dump is the layout of the request and crash dumps that the engine leaves; nil
 	// = it leaves none.
 	Dump *DumpLayout
+	// State reads what the endpoints say of the running server; nil = they say nothing.
+	State *StateDecoder
 
 	// Constraints are the rules between flags, model and hardware that make a
 	// start fail or a flag meaningless.

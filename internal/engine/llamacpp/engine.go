@@ -52,6 +52,7 @@ func New() *engine.Engine {
 		Wires:        wires(),
 		Tokenize:     tokenize(),
 		Metrics:      metrics(),
+		State:        state(),
 		Constraints:  constraints(),
 		Surface:      surface(),
 	}

@@ -45,6 +45,7 @@ func New() *engine.Engine {
 		Wires:        wires(),
 		Tokenize:     tokenize(),
 		Metrics:      metrics(),
+		State:        state(),
 		Trace:        traceMarks(),
 		Profiler:     profiler(),
 		Dump:         dumpLayout(),

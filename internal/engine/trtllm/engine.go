@@ -69,6 +69,7 @@ func New() *engine.Engine {
 		VersionMarks: versionMarks(),
 		Wires:        wires(),
 		Metrics:      metrics(),
+		State:        state(),
 		Trace:        traceMarks(),
 		Profiler:     profiler(),
 		Constraints:  constraints(),

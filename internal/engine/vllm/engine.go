@@ -79,6 +79,7 @@ func New() *engine.Engine {
 		Wires:        wires(),
 		Tokenize:     tokenize(),
 		Metrics:      metrics(),
+		State:        state(),
 		Trace:        traceMarks(),
 		Profiler:     profiler(),
 		Constraints:  constraints(),
