@@ -15,7 +15,7 @@ func newProfileCommand(a *app) *cobra.Command {
 		`Reads the traces of a torch profiler and names the kernels of each stage with the
 Python source that launched them.`,
 		"  llmdyno profile triage trace.json.gz",
-		newTriageCommand(a), newProfileCaptureCommand(a), newProfileRecipeCommand(a), newProfileOverrideCommand(a))
+		newTriageCommand(a), newProfileCaptureCommand(a), newProfileRecipeCommand(a), newProfileOverrideCommand(a), newProfileCatalogCommand(a))
 }
 
 func newTriageCommand(a *app) *cobra.Command {
