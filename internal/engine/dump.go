@@ -30,6 +30,10 @@ type DumpLayout struct {
 	Request DumpRequest
 	Output  DumpOutput
 
+	// Paths are the endpoints that take the body of a dumped request as it is, by
+	// what it asks for.
+	Paths map[DumpKind]string
+
 	// Drop are the fields of a request that are never sent again.
 	Drop []DumpDrop
 	// Defaults are fields whose value says nothing when it is this one, as JSON

@@ -52,6 +52,8 @@ func dumpLayout() *engine.DumpLayout {
 			Received:    "request_received_ts", Forward: "forward_entry_time", PrefillDone: "prefill_finished_time", Done: "request_finished_ts",
 			LatencySeconds: "e2e_latency",
 		},
+		// http_server.py: generate_request takes the one class, encode_request the other.
+		Paths:    map[engine.DumpKind]string{engine.DumpGenerate: generate.Path, engine.DumpEmbedding: "/encode"},
 		Drop:     dumpDrop(),
 		Defaults: dumpDefaults,
 		Media:    []string{"image_data", "video_data", "audio_data"},
