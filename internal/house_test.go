@@ -41,7 +41,8 @@ var mayImport = map[string][]string{
 	"internal/incident/collect": {"internal/incident/bundle", "internal/client", "internal/artifact", "internal/engine"},
 	"internal/incident/signal":  {"internal/incident/bundle", "internal/expr", "internal/metrictext", "internal/engine"},
 	"internal/incident/bundle":  {"internal/artifact", "internal/compress", "internal/engine"},
-	"internal/incident/dump":    {"internal/engine"},
+	"internal/incident/dump":    {"internal/incident/pickle", "internal/engine"},
+	"internal/incident/pickle":  {},
 	// Conditions that people write: signal rules, assertions; alone in knowing CEL.
 	"internal/expr": {},
 
