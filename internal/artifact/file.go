@@ -21,6 +21,7 @@ type pending struct {
 	path string
 	h    handle
 	done bool
+	lazy bool // [Run.Settle] makes it durable
 }
 
 func (r *Run) begin(name string) (*pending, error) {
@@ -33,7 +34,8 @@ func (r *Run) begin(name string) (*pending, error) {
 	if err != nil {
 		return nil, fmt.Errorf("writing %s: %w", path, explain(err))
 	}
-	return &pending{path: path, h: h}, nil
+	_, lazy := r.disk.(privateDisk)
+	return &pending{path: path, h: h, lazy: lazy}, nil
 }
 
 // commit makes the file durable under its name. After an error nothing is left.
@@ -46,10 +48,11 @@ func (p *pending) commit() error {
 	if err == nil {
 		err = os.Rename(p.h.Name(), p.path)
 	}
-	if err == nil {
-		err = syncDir(filepath.Dir(p.path))
-	} else {
+	switch {
+	case err != nil:
 		os.Remove(p.h.Name())
+	case !p.lazy:
+		err = syncDir(filepath.Dir(p.path))
 	}
 	if err != nil {
 		return fmt.Errorf("writing %s: %w", p.path, explain(err))

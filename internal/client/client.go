@@ -14,6 +14,7 @@ package client
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -56,6 +57,14 @@ type Options struct {
 	// Portable sends streams through net/http even where the kernel would tell
 	// when their parts arrived.
 	Portable bool
+	// Guard is asked before every admin request; its error is returned in place of
+	// a reply, and nothing is sent. nil = all may be sent.
+	Guard func(method, path string) error
+	// Proxy is the HTTP proxy that admin requests go through; nil = none, whatever
+	// the environment says.
+	Proxy *url.URL
+	// TLS is used for https; nil = the system's roots.
+	TLS *tls.Config
 }
 
 // Client speaks to one server. It is safe for concurrent use.
@@ -66,6 +75,7 @@ type Client struct {
 	header  http.Header
 	maxBody int64
 	ports   map[string]int
+	guard   func(method, path string) error
 	kept    *http.Transport // keeps connections
 	fresh   *http.Transport // a new connection a request
 	direct  *direct         // streams over plain TCP; nil = through kept
@@ -93,7 +103,7 @@ func New(o Options) (*Client, error) {
 		return nil, errors.New("server URL: expected no user, password or query; give a key as the API key")
 	}
 	u.Path = strings.TrimSuffix(u.Path, "/")
-	c := &Client{base: u, engine: o.Engine, key: o.APIKey, header: o.Header.Clone(), maxBody: o.MaxBody, ports: maps.Clone(o.Ports)}
+	c := &Client{base: u, engine: o.Engine, key: o.APIKey, header: o.Header.Clone(), maxBody: o.MaxBody, ports: maps.Clone(o.Ports), guard: o.Guard}
 	if c.header == nil {
 		c.header = http.Header{}
 	}
@@ -119,7 +129,12 @@ func transport(o Options) *http.Transport {
 	}
 	p := new(http.Protocols)
 	p.SetHTTP1(true)
+	var proxy func(*http.Request) (*url.URL, error)
+	if o.Proxy != nil {
+		proxy = http.ProxyURL(o.Proxy)
+	}
 	return &http.Transport{
+		Proxy: proxy, TLSClientConfig: o.TLS,
 		DialContext: traced(o.Dial), Protocols: p, DisableCompression: true,
 		MaxIdleConnsPerHost: o.Conns, IdleConnTimeout: idleTimeout, TLSHandshakeTimeout: connectTimeout,
 		ReadBufferSize: 4 << 10, WriteBufferSize: 4 << 10, MaxResponseHeaderBytes: 1 << 20,
@@ -166,6 +181,13 @@ type Reply struct {
 	Took      time.Duration
 	Truncated bool   // the body was longer than MaxBody
 	Path      string // that answered; a legacy one after a 404
+}
+
+// Ask asks one path of an endpoint, whatever the engine is taken for and without
+// a fall-back. A status of 400 and above is an error and still fills the reply;
+// so does a body that ends too early.
+func (c *Client) Ask(ctx context.Context, e engine.Endpoint, path string) (Reply, error) {
+	return c.at(e).do(ctx, e.Method, path, nil, nil)
 }
 
 // Call asks an endpoint of the engine, trying its legacy paths after a 404. A
@@ -259,6 +281,11 @@ func (c *Client) request(ctx context.Context, method, path string, query url.Val
 func (c *Client) do(ctx context.Context, method, path string, query url.Values, body []byte) (Reply, error) {
 	if method == "" {
 		method = http.MethodGet
+	}
+	if c.guard != nil {
+		if err := c.guard(method, path); err != nil {
+			return Reply{}, err
+		}
 	}
 	if _, bounded := ctx.Deadline(); !bounded {
 		var cancel context.CancelFunc
