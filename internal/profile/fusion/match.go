@@ -123,13 +123,15 @@ type traits struct {
 	// fused: it is the fused form of a pattern with several roles, so that it
 	// plays none of them.
 	fused bool
+	plays []bool // by compiledRole.slot
 }
 
 type matcher struct {
 	tl       *attrib.Timeline
 	ctx      Context
 	patterns []compiled
-	traits   map[[2]int32]*traits // by rows of Names and Ops
+	at       []*traits // by rows of Works
+	played   []bool    // by compiledRole.slot: some kernel plays it
 	totals   map[attrib.Stage]attrib.StageRow
 	segs     []segment
 	// claimed are the windows of split findings, by segment.
@@ -141,18 +143,20 @@ func newMatcher(c *Catalog, tl *attrib.Timeline, ctx Context) *matcher {
 	if ctx.Engine == Unknown || ctx.Engine == "" || len(tl.Works) == 0 {
 		return nil
 	}
-	m := &matcher{tl: tl, ctx: ctx, traits: map[[2]int32]*traits{}, totals: attrib.StageTotals(tl), claimed: map[int][]claim{}}
+	m := &matcher{tl: tl, ctx: ctx, totals: attrib.StageTotals(tl), claimed: map[int][]claim{}}
 	g := readGates(tl, ctx)
 	for i := range c.Patterns {
 		p := &c.Patterns[i]
 		k := compiled{Pattern: p, kernels: compileAll(p.Active.Kernels), ops: compileAll(p.Active.Ops), own: of(p.Engines, ctx.Engine)}
 		for _, r := range p.Split {
-			k.split = append(k.split, compiledRole{name: r.Role, kind: roles[r.Role], words: compileAll(r.Words)})
+			k.split = append(k.split, compiledRole{name: r.Role, kind: roles[r.Role], words: compileAll(r.Words), slot: len(m.played)})
+			m.played = append(m.played, false)
 		}
 		k.closed, k.doubts = g.ask(p)
 		k.elsewhere = len(g.models) > 0 && g.model(p.Models) != ""
 		m.patterns = append(m.patterns, k)
 	}
+	m.readTraits()
 	for _, q := range queues(tl) {
 		m.segs = append(m.segs, m.segments(q)...)
 	}
@@ -160,20 +164,31 @@ func newMatcher(c *Catalog, tl *attrib.Timeline, ctx Context) *matcher {
 }
 
 // of is what a piece of work is to the patterns.
-func (m *matcher) of(w int32) *traits {
-	work := &m.tl.Works[w]
-	key := [2]int32{work.Name, work.Op}
-	t := m.traits[key]
-	if t != nil {
-		return t
+func (m *matcher) of(w int32) *traits { return m.at[w] }
+
+// readTraits tells for every piece of work what it is, once for each name with
+// each operator.
+func (m *matcher) readTraits() {
+	known := map[[2]int32]*traits{}
+	m.at = make([]*traits, len(m.tl.Works))
+	for i := range m.tl.Works {
+		w := &m.tl.Works[i]
+		key := [2]int32{w.Name, w.Op}
+		if known[key] == nil {
+			known[key] = m.traitsOf(w)
+		}
+		m.at[i] = known[key]
 	}
-	name := &m.tl.Names[work.Name]
-	t = &traits{identity: identity{
+}
+
+func (m *matcher) traitsOf(w *attrib.Work) *traits {
+	name := &m.tl.Names[w.Name]
+	t := &traits{identity: identity{
 		canonical: name.Canonical, class: name.Class, name: cut(name.Canonical),
-		copied: m.tl.Trace.GPU.At(int(work.Row)).Cat != trace.CatKernel,
+		copied: m.tl.Trace.GPU.At(int(w.Row)).Cat != trace.CatKernel,
 	}}
-	if work.Op != 0 {
-		t.op = cut(m.tl.Ops[work.Op])
+	if w.Op != 0 {
+		t.op = cut(m.tl.Ops[w.Op])
 	}
 	t.active = make([]bool, len(m.patterns))
 	for i := range m.patterns {
@@ -181,7 +196,16 @@ func (m *matcher) of(w int32) *traits {
 		t.active[i] = p.own && p.closed == "" && p.isActive(&t.identity)
 		t.fused = t.fused || t.active[i] && len(p.split) > 1
 	}
-	m.traits[key] = t
+	t.plays = make([]bool, len(m.played))
+	for i := range m.patterns {
+		split := m.patterns[i].split
+		for k := range split {
+			r := &split[k]
+			part := !t.fused || r.name == string(kernel.Norm) && split[0].kind.barrier
+			t.plays[r.slot] = part && !t.active[i] && r.plays(&t.identity)
+			m.played[r.slot] = m.played[r.slot] || t.plays[r.slot]
+		}
+	}
 	return t
 }
 
@@ -195,6 +219,17 @@ func (p *compiled) isActive(k *identity) bool {
 		}
 	}
 	return anyIn(p.kernels, k.name) || anyIn(p.ops, k.op)
+}
+
+// missing is how many roles of a pattern no kernel of the timeline plays.
+func (m *matcher) missing(pattern int) int {
+	n := 0
+	for _, r := range m.patterns[pattern].split {
+		if !m.played[r.slot] {
+			n++
+		}
+	}
+	return n
 }
 
 // active finds the patterns that are on.
@@ -241,7 +276,7 @@ type claim struct {
 func (m *matcher) split() []Finding {
 	order := make([]int, 0, len(m.patterns))
 	for i := range m.patterns {
-		if p := &m.patterns[i]; p.own && p.closed == "" && len(p.split) > 1 {
+		if p := &m.patterns[i]; p.own && p.closed == "" && len(p.split) > 1 && m.missing(i) == 0 {
 			order = append(order, i)
 		}
 	}
@@ -369,18 +404,6 @@ func (m *matcher) surrounded(p *compiled, s segment) bool {
 	return true
 }
 
-// plays reports whether a piece of work plays a role of a pattern.
-func (m *matcher) plays(pattern int, r *compiledRole, w int32) bool {
-	t := m.of(w)
-	if t.active[pattern] {
-		return false
-	}
-	if t.fused && !(r.name == string(kernel.Norm) && m.patterns[pattern].split[0].kind.barrier) {
-		return false
-	}
-	return r.plays(&t.identity)
-}
-
 // runs are the kernels of a segment, its barriers included, that play the roles
 // one directly after another.
 func (m *matcher) runs(pattern int, s segment) []int32 {
@@ -393,7 +416,7 @@ func (m *matcher) runs(pattern int, s segment) []int32 {
 	for i := first; i+len(split) <= last+1; {
 		fits := true
 		for k := range split {
-			if !m.plays(pattern, &split[k], s.queue.works[i+k]) {
+			if !m.of(s.queue.works[i+k]).plays[split[k].slot] {
 				fits = false
 				break
 			}
@@ -411,19 +434,19 @@ func (m *matcher) runs(pattern int, s segment) []int32 {
 // set are the kernels of a segment that play the roles, wherever in it, with the
 // barriers around it where the first or the last role is one.
 func (m *matcher) set(pattern int, s segment) []int32 {
-	return m.setOf(pattern, m.patterns[pattern].split, s)
+	return m.setOf(m.patterns[pattern].split, s)
 }
 
-func (m *matcher) setOf(pattern int, split []compiledRole, s segment) []int32 {
+func (m *matcher) setOf(split []compiledRole, s segment) []int32 {
 	var before, after []int32
 	if split[0].kind.barrier {
-		if s.begin() < 0 || !m.plays(pattern, &split[0], s.queue.works[s.begin()]) {
+		if s.begin() < 0 || !m.of(s.queue.works[s.begin()]).plays[split[0].slot] {
 			return nil
 		}
 		before, split = s.queue.works[s.begin():s.from], split[1:]
 	}
 	if n := len(split) - 1; split[n].kind.barrier {
-		if s.end() < 0 || !m.plays(pattern, &split[n], s.queue.works[s.end()]) {
+		if s.end() < 0 || !m.of(s.queue.works[s.end()]).plays[split[n].slot] {
 			return nil
 		}
 		after, split = s.queue.works[s.to:s.to+1], split[:n]
@@ -446,7 +469,7 @@ func (m *matcher) setOf(pattern int, split []compiledRole, s segment) []int32 {
 		}
 		var list []int32
 		for _, w := range inner {
-			if m.plays(pattern, r, w) && !slices.Contains(out, w) {
+			if m.of(w).plays[r.slot] && !slices.Contains(out, w) {
 				list = append(list, w)
 			}
 		}

@@ -390,3 +390,13 @@ func TestOverlapNotes(t *testing.T) {
 		t.Errorf("%q", got)
 	}
 }
+
+func BenchmarkFind(b *testing.B) {
+	tl := resolve(b, inRow(repeat(8_000, gemm, norm, norm, rope, store, attention, gemm, addNorm, gemm, silu, quant, gemm)...))
+	c := load(b)
+	b.ReportAllocs()
+	for b.Loop() {
+		c.Find(tl, Context{Engine: "sglang", Model: "Qwen/Qwen3-8B"})
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(len(tl.Works)), "ns/kernel")
+}

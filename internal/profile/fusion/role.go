@@ -195,4 +195,5 @@ type compiledRole struct {
 	name  string
 	kind  roleKind
 	words []word
+	slot  int // of traits.plays
 }

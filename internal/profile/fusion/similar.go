@@ -58,11 +58,11 @@ func (m *matcher) candidates(level Similarity) []int {
 		fits := false
 		switch level {
 		case High:
-			fits = !applies && !p.elsewhere && len(p.split) > 1
+			fits = !applies && !p.elsewhere && len(p.split) > 1 && m.missing(i) == 0
 		case Medium:
-			fits = applies && p.Adjacent
+			fits = applies && p.Adjacent && m.missing(i) == 0
 		case Low:
-			fits = applies && !p.Adjacent && len(p.split) > 2
+			fits = applies && !p.Adjacent && len(p.split) > 2 && m.missing(i) < 2
 		}
 		if fits {
 			list = append(list, i)
@@ -164,7 +164,7 @@ func (m *matcher) near(i int, s segment, level Similarity) ([]int32, string) {
 			continue
 		}
 		rest := slices.Concat(p.split[:k], p.split[k+1:])
-		if works := m.setOf(i, rest, s); works != nil {
+		if works := m.setOf(rest, s); works != nil {
 			return works, "no kernel plays the role " + p.split[k].name
 		}
 	}
