@@ -1,9 +1,13 @@
 package artifact
 
 import (
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
+
+	"llmdyno/internal/compress"
 )
 
 // WriteWhole writes one file outside of a run folder, redacted: readers see the
@@ -55,4 +59,46 @@ func writeThrough(path string, data []byte) error {
 		return fmt.Errorf("writing %s: %w", path, explain(err))
 	}
 	return nil
+}
+
+// CreateWhole begins one file outside of a run folder that is too large to hold:
+// its content passes the redaction line by line, in the form that its name asks
+// for (.gz, .zst). Nothing stands under its name before Commit.
+func CreateWhole(path string, r *Redactor) (*File, error) {
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return nil, fmt.Errorf("writing %s: %w", path, err)
+	}
+	if info, err := os.Stat(abs); err == nil && !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("writing %s: it is no regular file: name a file, or - for standard output", path)
+	}
+	if target, err := filepath.EvalSymlinks(abs); err == nil {
+		abs = target
+	}
+	if r == nil {
+		r = NewRedactor()
+	}
+	run := &Run{dir: filepath.Dir(abs), disk: realDisk{}}
+	p, err := run.begin(filepath.Base(abs))
+	if err != nil {
+		return nil, err
+	}
+	z, err := compress.NewWriter(p.h, compress.FormByName(path))
+	if err != nil {
+		return nil, p.fail(err)
+	}
+	return &File{p: p, w: chain{r.Writer(z), z}}, nil
+}
+
+// chain writes to its first and closes all, in order.
+type chain []io.WriteCloser
+
+func (c chain) Write(b []byte) (int, error) { return c[0].Write(b) }
+
+func (c chain) Close() error {
+	var errs []error
+	for _, w := range c {
+		errs = append(errs, w.Close())
+	}
+	return errors.Join(errs...)
 }

@@ -1,110 +1,157 @@
 package cli
 
 import (
+	"bytes"
+	"context"
+	"errors"
 	"fmt"
-	"text/tabwriter"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 
-	"llmdyno/internal/profile"
+	"llmdyno/internal/artifact"
+	"llmdyno/internal/engine"
 	"llmdyno/internal/profile/attrib"
+	"llmdyno/internal/profile/trace"
 )
 
 func newProfileCommand(a *app) *cobra.Command {
-	return group("profile", "Where the GPU time of prefill and decode goes, and which code launched it",
-		`Reads the traces of a torch profiler and names the kernels of each stage with the
-Python source that launched them.`,
-		"  llmdyno profile triage trace.json.gz",
-		newTriageCommand(a), newProfileCaptureCommand(a), newProfileRecipeCommand(a), newProfileOverrideCommand(a), newProfileCatalogCommand(a))
+	return group("profile", "Where the GPU time of prefill and decode goes, which code launched it, what could overlap or be fused",
+		`Reads the traces of a torch profiler, plain, gzip or zstd, in one pass, and names the
+kernels of each stage with the Python source that launched them, what of them other
+work hides, which known fusions are on or missing, and why the GPU was idle.
+
+docs/profile.md shows the reports; docs/profile-trace.md says what the traces hold.`,
+		`  llmdyno profile triage trace.json.gz
+  llmdyno profile triage profiles/ --out report.md
+  llmdyno profile info trace.json.gz
+  llmdyno profile capture --url http://127.0.0.1:30000`,
+		newTriageCommand(a), newProfileInfoCommand(a), newProfileSliceCommand(a), newProfileSynthCommand(a),
+		newProfileCaptureCommand(a), newProfileRecipeCommand(a), newProfileOverrideCommand(a), newProfileCatalogCommand(a))
 }
 
-func newTriageCommand(a *app) *cobra.Command {
-	var r profile.Request
-	var framework, format, stage string
-	c := &cobra.Command{
-		Use:   "triage [TRACE|DIR…]",
-		Short: "Tables of kernels, overlap and fusion from traces",
-		Example: `  llmdyno profile triage profiles/
-  llmdyno profile triage --mapping capture.json.gz --formal decode.trace.json.gz --format json`,
-		RunE: func(c *cobra.Command, args []string) error {
-			if err := oneOf("format", format, "text", "json"); err != nil {
-				return err
-			}
-			if err := oneOf("stage", stage, "", "prefill", "decode", "mixed", "all"); err != nil {
-				return err
-			}
-			if (len(r.Mapping) > 0) != (len(r.Formal) > 0) || len(r.Formal) > 0 && len(args) > 0 || len(r.Formal)+len(args) == 0 {
-				return failf(ExitUsage, "see: "+c.CommandPath()+" --help", "%s: expected traces, or --mapping and --formal together", c.CommandPath())
-			}
-			r.Paths, r.Engines, r.Stage = args, a.engines, attrib.Stage(stage)
-			if framework != "auto" && framework != "" {
-				e, ok := a.engines.Lookup(framework)
-				if !ok {
-					return failf(ExitUsage, fmt.Sprintf("use auto or one of: %s", a.engines.IDs()), "--framework %q is not a known engine", framework)
-				}
-				r.Engine = e.ID
-			}
-			d, err := profile.Triage(c.Context(), r)
-			if err != nil {
-				return fail(ExitFailed, "", err)
-			}
-			if format == "json" {
-				return a.printJSON(d)
-			}
-			return a.printTriage(d)
-		},
+// stageFlag reads the value of --stage.
+func stageFlag(value string) (attrib.Stage, error) {
+	if value == "extend" { // the engine's own word for prefill
+		return attrib.Prefill, nil
 	}
-	f := c.Flags()
-	f.StringSliceVar(&r.Mapping, "mapping", nil, "trace that tells sources: recorded without graphs, or while they were captured")
-	f.StringSliceVar(&r.Formal, "formal", nil, "trace with the settings of real serving, for times")
-	f.StringVar(&framework, "framework", "auto", "engine of the trace; auto: told by the trace")
-	f.BoolVar(&r.AllRanks, "all-ranks", false, "tables of every rank and GPU")
-	f.StringVar(&r.Device, "device", "", "only GPUs whose process id, name or label contains this")
-	f.StringVar(&stage, "stage", "", "only this stage: prefill, decode, mixed or all")
-	f.Float64Var(&r.MinShare, "min-share", 1, "least share of the stage's GPU time that a row must have, in percent")
-	f.IntVar(&r.Limit, "limit", 0, "rows of each table at most; 0 = no limit")
-	f.IntVar(&r.TP, "tp", 0, "tensor-parallel size; 0 = told by the trace and the server's arguments beside it")
-	f.StringVar(&r.Model, "model", "", "model; empty: told by the server's arguments beside the trace")
-	f.StringVar(&format, "format", "text", "text or json")
-	return c
+	return attrib.Stage(value), oneOf("stage", value, "", "prefill", "decode", "mixed", "all")
 }
 
-// printTriage prints the document as plain tables.
-func (a *app) printTriage(d *profile.Document) error {
-	fmt.Fprintf(a.stdout, "%s\n\nFramework: %s", d.Summary, d.Framework)
-	if len(d.Evidence) > 0 {
-		fmt.Fprintf(a.stdout, " (%s)", d.Evidence[0])
+// frameworkFlag reads the value of --framework; "" is: told by the trace.
+func (a *app) frameworkFlag(value string) (engine.ID, error) {
+	if value == "auto" || value == "" {
+		return "", nil
 	}
-	fmt.Fprintf(a.stdout, "\nMode: %s\nGPU: %s, process %s\n", d.Mode, orDash(d.Device), orDash(d.GPUPID))
-	for _, w := range d.Warnings {
-		fmt.Fprintf(a.stdout, "Note: %s\n", w)
+	e, ok := a.engines.Lookup(value)
+	if !ok {
+		return "", failf(ExitUsage, fmt.Sprintf("use auto or one of: %s", a.engines.IDs()), "--framework %q is not a known engine", value)
 	}
-	for _, t := range append([]profile.Tables{d.Tables}, d.Others...) {
-		if t.Rank != "" {
-			fmt.Fprintf(a.stdout, "\nRank %s, process %s\n", t.Rank, t.GPUPID)
+	return e.ID, nil
+}
+
+// profileError is the error of reading traces with its exit code and what to do.
+func profileError(ctx context.Context, err error) error {
+	var known *exitError
+	var none *trace.NoTraceError
+	var device *attrib.NoDeviceError
+	var path *os.PathError
+	switch {
+	case errors.As(err, &known):
+		return err
+	case ctx.Err() != nil:
+		return failf(ExitInterrupted, "", "interrupted; nothing was written")
+	case errors.As(err, &device):
+		return fail(ExitUsage, "choose one with --device, or leave it out for the GPU with the most work", err)
+	case errors.As(err, &none):
+		return fail(ExitFailed, "", err)
+	case errors.As(err, &path):
+		return fail(ExitFailed, "name a trace file, a folder of traces, or - for standard input", fmt.Errorf("reading a trace: %w", err))
+	}
+	return fail(ExitFailed, "", err)
+}
+
+// writeOut renders to a file, or to standard output where out is "" or "-".
+func (a *app) writeOut(out string, render func(io.Writer) error) error {
+	if out == "" || out == "-" {
+		if err := render(a.stdout); err != nil {
+			return fail(ExitFailed, "", fmt.Errorf("standard output: %w", err))
 		}
-		a.printKernels(t)
+		return nil
+	}
+	var b bytes.Buffer
+	if err := render(&b); err != nil {
+		return fail(ExitFailed, "", err)
+	}
+	if err := artifact.WriteWhole(out, b.Bytes(), a.redactor); err != nil {
+		return fail(ExitFailed, "", err)
+	}
+	a.logf("wrote %s", out)
+	return nil
+}
+
+// writeLarge writes what is too large to hold, in the form that the name asks for.
+func (a *app) writeLarge(out string, write func(io.Writer) error) error {
+	if out == "-" {
+		if a.outWidth > 0 {
+			return failf(ExitUsage, "name a file with --out, or redirect standard output", "a trace is not shown on a terminal")
+		}
+		return write(a.stdout)
+	}
+	f, err := artifact.CreateWhole(out, a.redactor)
+	if err != nil {
+		return fail(ExitFailed, "", err)
+	}
+	defer f.Abort()
+	if err := write(f); err != nil {
+		return err
+	}
+	if err := f.Commit(); err != nil {
+		return fail(ExitFailed, "", err)
 	}
 	return nil
 }
 
-func (a *app) printKernels(t profile.Tables) {
-	for _, stage := range attrib.Stages() {
-		total, is := t.Stages[stage]
-		if !is {
-			continue
-		}
-		fmt.Fprintf(a.stdout, "\n%s: %.2f ms, %.1f %% of GPU time, %d launches\n", stage, float64(total.Total)/1e6, total.Share, total.Launches)
-		w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
-		fmt.Fprintln(w, "  share\ttime ms\tlaunches\tclass\tkernel\tlaunched at\top")
-		for _, k := range t.Kernels {
-			if k.Stage == stage {
-				fmt.Fprintf(w, "  %.1f %%\t%.2f\t%d\t%s\t%s\t%s\t%s\n", k.Share, float64(k.Total)/1e6, k.Launches, k.Category, k.Short, k.Location, orDash(k.Op))
-			}
-		}
-		w.Flush()
-		if o := t.Omitted[stage]; o.Launches > 0 {
-			fmt.Fprintf(a.stdout, "  and %d launches with %.2f ms in rows below the bar\n", o.Launches, float64(o.Total)/1e6)
-		}
+// openTrace opens a trace for the commands that copy it.
+func (a *app) openTrace(path string) (io.ReadCloser, error) {
+	if path == "-" {
+		return io.NopCloser(a.stdin), nil
 	}
+	info, err := os.Stat(path)
+	if err == nil && info.IsDir() {
+		return nil, failf(ExitUsage, "name one trace", "%s is a folder", path)
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fail(ExitFailed, "name a trace file, or - for standard input", fmt.Errorf("reading a trace: %w", err))
+	}
+	return f, nil
+}
+
+// sameFile refuses to write over the input.
+func sameFile(in, out string) error {
+	x, errX := os.Stat(in)
+	y, errY := os.Stat(out)
+	if errX == nil && errY == nil && os.SameFile(x, y) {
+		return failf(ExitUsage, "name another file", "--out %s is the input", out)
+	}
+	return nil
+}
+
+// formOfName is the format that an output file's name asks for; "" = none.
+func formOfName(out string) string {
+	switch strings.ToLower(filepath.Ext(out)) {
+	case ".md", ".markdown":
+		return "md"
+	case ".html", ".htm":
+		return "html"
+	case ".json":
+		return "json"
+	case ".csv":
+		return "csv"
+	}
+	return ""
 }
