@@ -25,6 +25,7 @@ const samplesFile = "samples.jsonl.zst"
 
 type importRequest struct {
 	from, framework, model string
+	clientVersion          string
 	output, format         string
 	inputs                 []string
 }
@@ -64,7 +65,9 @@ recognised by its keys. - is standard input.
 
 Figures are taken over where they mean the same; where a definition differs the row
 says so in a warning. Every number stays under its own key in "imported.figures".
-Most tools do not write which engine they measured: say it with --framework.
+Most tools do not write which engine they measured: say it with --framework. vllm
+does not write its version, on which the end of TTFT on chat routes depends: say it
+with --client-version.
 
 Exit codes: 0 rows were made, 1 the files hold no result that could be read, 2 wrong
 usage, 3 a file could not be read or written.`,
@@ -81,6 +84,7 @@ usage, 3 a file could not be read or written.`,
 	f.StringVar(&r.from, "from", "", "the tool: "+strings.Join(formatNames(), ", ")+"; absent = recognise")
 	f.StringVar(&r.framework, "framework", "", "the engine that was measured, where the file does not name it")
 	f.StringVar(&r.model, "model", "", "the model that was served, where the file does not name it")
+	f.StringVar(&r.clientVersion, "client-version", "", "version of the tool, such as 0.33.0, where the file does not name it: definitions depend on it")
 	f.StringVar(&r.output, "output", "", "write the rows to this file; absent = standard output")
 	f.StringVar(&r.format, "format", "jsonl", "jsonl, or json: one object with the problems, on standard output")
 	return c
@@ -105,7 +109,7 @@ func (a *app) importChecked(r importRequest) error {
 }
 
 func (a *app) importFiles(r importRequest) error {
-	rows, problems, err := a.readForeign(r.inputs, foreign.Options{From: foreign.Format(r.from), Framework: r.framework, Model: r.model})
+	rows, problems, err := a.readForeign(r.inputs, foreign.Options{From: foreign.Format(r.from), Framework: r.framework, Model: r.model, ClientVersion: r.clientVersion})
 	a.tell(problems)
 	if err == nil && len(rows) == 0 {
 		err = failf(ExitNo, "", "%s: no result could be read", listed(r.inputs))

@@ -58,8 +58,8 @@ func scalarCount64(t *taker, name string) *int64 {
 func readAIPerf(t *taker, d *draft) {
 	m, w := &d.Metrics, &d.Workload
 	d.Imported.Version = t.text("aiperf_version")
-	if d.Imported.Version == "" {
-		d.Imported.Version = t.text("schema_version")
+	if v := t.text("schema_version"); d.Imported.Version == "" && v != "" {
+		d.Imported.Version = "schema " + v
 	}
 	d.RunID = t.text("benchmark_id")
 	d.MeasuredAt = stampOf(t.text("end_time"))

@@ -1,6 +1,9 @@
 package foreign
 
 import (
+	"strconv"
+	"strings"
+
 	"llmdyno/internal/bench/result"
 )
 
@@ -51,7 +54,7 @@ const (
 var native = Definition{AtFirstText, AtLastChoices, TPOTAfterFirst, GapsOfEvents, ByServer, false, OverRun, PercentileLine, ByKernel}
 
 // definitions are those of the tools, read from their code at the commits that
-// the package comment names.
+// the package comment names; defined says what newer versions changed.
 var definitions = map[Format]Definition{
 	VLLM:          {AtFirstChoices, AtLastChoices, TPOTAfterFirst, GapsOfEvents, ByServer, false, OverRun, PercentileLine, ByClient},
 	SGLang:        {AtFirstText, AtDone, TPOTAfterFirst, GapsOfEvents, ByRequest, true, OverRunAndInfo, PercentileLine, ByClient},
@@ -59,6 +62,42 @@ var definitions = map[Format]Definition{
 	AIPerf:        {AtFirstChoices, AtLastChoices, TPOTAfterFirst, GapsOfEvents, ByTokenizer, false, OverRequests, PercentileLine, ByClient},
 	GuideLLM:      {AtFirstText, AtDone, TPOTBetween, "", ByEvents, false, OverWindow, PercentileRank, ByClient},
 	InferencePerf: {AtFirstText, AtLastText, TPOTBetween, GapsOfTokens0, ByTokenizer, false, OverRequests, PercentileLine, ByClient},
+}
+
+// defined is what the figures of a tool mean in the version that wrote them, where
+// that is known, on the endpoint that was measured. Without a version it is what
+// definitions say.
+//
+// From vLLM 0.33.0 on TTFT, gaps and E2E on chat routes count events with output
+// (vllm/benchmarks/lib/endpoint_request_func.py, _choice_has_streamed_output), and
+// the event of the finish reason, whose content its server sends empty, is one.
+// AIPerf 0.13.0 takes responses with content (aiperf/metrics/types/ttft_metric.py,
+// request_latency_metric.py). Both packages as installed on 2026-11-25.
+func defined(tool Format, version, endpoint string) Definition {
+	d := definitions[tool]
+	switch {
+	case tool == VLLM && chatRoute(endpoint) && atLeast(version, 0, 33):
+		d.TTFT = AtFirstText
+	case tool == AIPerf && atLeast(version, 0, 13):
+		d.TTFT, d.E2E = AtFirstText, AtLastText
+	}
+	return d
+}
+
+// chatRoute says whether a client's name of an endpoint, or of a back end, is that
+// of chat.
+func chatRoute(endpoint string) bool { return strings.Contains(endpoint, "chat") }
+
+// atLeast says whether a version such as 0.33.1rc2 is not before major.minor; an
+// unknown one is.
+func atLeast(version string, major, minor int) bool {
+	parts := strings.SplitN(strings.TrimPrefix(version, "v"), ".", 3)
+	if len(parts) < 2 {
+		return false
+	}
+	x, errX := strconv.Atoi(parts[0])
+	y, errY := strconv.Atoi(parts[1])
+	return errX == nil && errY == nil && (x > major || x == major && y >= minor)
 }
 
 // warnings say in which points the figures of a row do not mean what a row's

@@ -55,7 +55,7 @@ func FromRow(name string, r result.Row) Side {
 
 // definitionOf is the tool's definition as it holds for this row.
 func definitionOf(r result.Row) Definition {
-	d := definitions[Format(r.Imported.Tool)]
+	d := defined(Format(r.Imported.Tool), r.Imported.Version, r.Workload.Endpoint)
 	has := func(code string) bool {
 		return slices.ContainsFunc(r.Warnings, func(w result.Warning) bool { return w.Code == code })
 	}

@@ -38,6 +38,9 @@ type Options struct {
 	Framework string // engine id or alias; "" = what the file says
 	Model     string // "" = what the file says
 	Engines   engine.Set
+	// ClientVersion is that of the tool that measured, on which its definitions
+	// depend; "" = what the file says.
+	ClientVersion string
 	// ToolVersion is that of llmdyno, for the rows.
 	ToolVersion string
 }
@@ -216,6 +219,7 @@ func (d *draft) finish(problems []string) {
 	if d.Model == "" {
 		d.warn("model-unknown", "the file does not name the model: say it with --model")
 	}
+	d.versioned()
 	if d.Workload.Scenario == "" {
 		d.Workload.Scenario = "default"
 	}
@@ -230,6 +234,22 @@ func (d *draft) finish(problems []string) {
 		if n := d.Metrics.Succeeded; n != nil && *n == 0 {
 			d.Status, d.FailureReason, d.FailedPhase = result.StatusFailed, "no request succeeded", "load"
 		}
+	}
+}
+
+// versioned takes the definition from the tool's version, and says where it
+// depends on one that is not known.
+func (d *draft) versioned() {
+	if d.options.ClientVersion != "" {
+		d.Imported.Version = d.options.ClientVersion
+	}
+	tool, version, endpoint := Format(d.Imported.Tool), d.Imported.Version, d.Workload.Endpoint
+	by := defined(tool, version, endpoint)
+	if by != definitions[tool] {
+		d.definition.TTFT, d.definition.E2E = by.TTFT, by.E2E
+	}
+	if tool == VLLM && chatRoute(endpoint) && version == "" && !d.Metrics.TTFT.Empty() {
+		d.warn("client-version-unknown", "the file does not tell the client's version, on which the end of TTFT on chat routes depends: from 0.33.0 on it is the first output; say it with --client-version")
 	}
 }
 

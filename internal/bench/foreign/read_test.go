@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"flag"
+	"fmt"
 	"math"
 	"os"
 	"path/filepath"
@@ -166,6 +167,13 @@ func show(x *float64) any {
 	return *x
 }
 
+func orZero(x *float64) float64 {
+	if x == nil {
+		return 0
+	}
+	return *x
+}
+
 func warned(r result.Row, code string) bool {
 	return slices.ContainsFunc(r.Warnings, func(w result.Warning) bool { return w.Code == code })
 }
@@ -187,6 +195,68 @@ func TestDefinitionsAreSaid(t *testing.T) {
 			if !warned(rows[0], code) {
 				t.Errorf("%s: no warning %s among %+v", name, code, rows[0].Warnings)
 			}
+		}
+	}
+}
+
+// Definitions that changed follow the version of the tool.
+func TestDefinitionsByVersion(t *testing.T) {
+	chat := func(f Format, version, endpoint, ttft, e2e string) {
+		t.Helper()
+		if d := defined(f, version, endpoint); d.TTFT != ttft || d.E2E != e2e {
+			t.Errorf("%s %q on %s: TTFT ends at %s, E2E at %s; want %s, %s", f, version, endpoint, d.TTFT, d.E2E, ttft, e2e)
+		}
+	}
+	for _, v := range []string{"", "0.32.9", "0.26", "schema 1.5", "x.34", "0.x"} {
+		chat(VLLM, v, "openai-chat", AtFirstChoices, AtLastChoices)
+	}
+	for _, v := range []string{"0.33.0", "v0.33.0", "0.34.1rc1", "1.0"} {
+		chat(VLLM, v, "openai-chat", AtFirstText, AtLastChoices)
+		chat(VLLM, v, "openai", AtFirstChoices, AtLastChoices)
+	}
+	chat(AIPerf, "0.12.0", "completions", AtFirstChoices, AtLastChoices)
+	chat(AIPerf, "0.13.0", "completions", AtFirstText, AtLastText)
+
+	unknown, _ := read(t, "vllm.json", Options{})
+	known, _ := read(t, "vllm.json", Options{ClientVersion: "0.33.0"})
+	if !warned(unknown[0], "client-version-unknown") || !warned(unknown[0], "ttft-definition") {
+		t.Errorf("of an unknown version: %+v", unknown[0].Warnings)
+	}
+	if warned(known[0], "client-version-unknown") || warned(known[0], "ttft-definition") || known[0].Imported.Version != "0.33.0" {
+		t.Errorf("of 0.33.0: %q, %+v", known[0].Imported.Version, known[0].Warnings)
+	}
+	if d := FromRow("a", known[0]).Definition; d.TTFT != AtFirstText {
+		t.Errorf("explained: TTFT ends at %s", d.TTFT)
+	}
+}
+
+// Goodput within limits that nobody knows is no figure of a row.
+func TestGoodputOfSGLang(t *testing.T) {
+	const run = `{"backend":"vllm","duration":2.5,"completed":4,"total_throughput":9,"mean_e2e_latency_ms":7,"request_goodput":1.2%s}`
+	for _, tt := range []struct {
+		more, code, said    string
+		goodput, attainment float64
+	}{
+		{`,"goodput_slos_ms":{"ttft":500,"e2el":1e4},"slo_attainment":0.75`, "goodput-limits", "within ttft 500 ms, e2el 10000 ms,", 1.2, 0.75},
+		{`,"goodput_slos_ms":{},"slo_attainment":0.75`, "goodput-limits-unknown", "goodput of 1.2 req/s", 0, 0},
+		{``, "goodput-limits-unknown", "imported.figures", 0, 0},
+	} {
+		rows, problems, err := Read(strings.NewReader(fmt.Sprintf(run, tt.more)), "a.json", Options{From: SGLang, Engines: engines})
+		if err != nil || len(problems) > 0 || len(rows) != 1 {
+			t.Fatalf("%s: %d rows, %v, %v", tt.more, len(rows), problems, err)
+		}
+		r := rows[0]
+		if got := orZero(r.Metrics.Goodput); got != tt.goodput {
+			t.Errorf("%s: goodput %v, want %v", tt.more, got, tt.goodput)
+		}
+		if got := orZero(r.Metrics.Attainment); got != tt.attainment {
+			t.Errorf("%s: attainment %v, want %v", tt.more, got, tt.attainment)
+		}
+		if !slices.ContainsFunc(r.Warnings, func(w result.Warning) bool { return w.Code == tt.code && strings.Contains(w.Message, tt.said) }) {
+			t.Errorf("%s: warnings %+v", tt.more, r.Warnings)
+		}
+		if !slices.ContainsFunc(r.Imported.Figures, func(f result.Figure) bool { return f.Key == "request_goodput" }) {
+			t.Errorf("%s: imported.figures lack the goodput", tt.more)
 		}
 	}
 }

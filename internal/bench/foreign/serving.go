@@ -238,6 +238,9 @@ func readVLLM(t *taker, d *draft) {
 	if t.has("request_goodput:") {
 		m.Goodput = t.number("request_goodput:")
 	}
+	if m.Goodput != nil {
+		d.warn("goodput-limits-unknown", "the file does not tell the limits of its goodput: compare it only with one under the same --goodput")
+	}
 	w.Endpoint = t.text("endpoint_type")
 	if w.Endpoint == "" {
 		w.Endpoint = t.text("backend")
@@ -307,6 +310,7 @@ func readSGLang(t *taker, d *draft) {
 	m.E2E = none(flat(t, "e2e_latency"))
 	m.TotalTokenThroughput = t.number("total_throughput")
 	m.MeanConcurrency = t.number("concurrency")
+	d.goodput(t)
 	backend := t.text("backend")
 	d.definition.ITL = GapsOfEvents
 	if backend == "sglang" || backend == "sglang-native" {
@@ -336,6 +340,28 @@ func readSGLang(t *taker, d *draft) {
 	if m.Failed == nil {
 		d.warn("failures-unknown", "the file does not tell how many requests failed: latencies are over the %s that succeeded", countText(m.Succeeded))
 	}
+}
+
+// goodput takes goodput and attainment where the file says what limits they are
+// under (sglang/benchmark/goodput.py of package sglang 0.5.23): a share of requests
+// within limits that nobody knows is no figure of a row.
+func (d *draft) goodput(t *taker) {
+	good := t.number("request_goodput")
+	if good == nil {
+		return
+	}
+	var limits []string
+	for _, name := range []string{"ttft", "tpot", "e2el"} {
+		if x := t.number("goodput_slos_ms", name); x != nil {
+			limits = append(limits, fmt.Sprintf("%s %g ms", name, *x))
+		}
+	}
+	if len(limits) == 0 {
+		d.warn("goodput-limits-unknown", "the file has a goodput of %g req/s and does not tell its limits: it stands under imported.figures only", *good)
+		return
+	}
+	d.Metrics.Goodput, d.Metrics.Attainment = good, t.number("slo_attainment")
+	d.warn("goodput-limits", "goodput and attainment are those of requests within %s, by the client's own TTFT and E2E", strings.Join(limits, ", "))
 }
 
 func countText(n *int) string {

@@ -113,10 +113,16 @@ func (t *tally) compatBlocks(s *Summary, peakEvents float64) {
 			*mean, *median, *std, *p99 = &d.Mean, &d.P50, &d.Stddev, &d.P99
 		}
 	}
-	four(NewDist(t.vTTFT), &v.MeanTTFT, &v.MedianTTFT, &v.StdTTFT, &v.P99TTFT)
-	four(NewDist(t.vTPOT), &v.MeanTPOT, &v.MedianTPOT, &v.StdTPOT, &v.P99TPOT)
-	four(NewDist(t.vITL), &v.MeanITL, &v.MedianITL, &v.StdITL, &v.P99ITL)
-	four(s.E2E, &v.MeanE2EL, &v.MedianE2EL, &v.StdE2EL, &v.P99E2EL)
+	latencies := func(c *CompatVLLM, ttft, tpot, itl *Dist) {
+		four(ttft, &c.MeanTTFT, &c.MedianTTFT, &c.StdTTFT, &c.P99TTFT)
+		four(tpot, &c.MeanTPOT, &c.MedianTPOT, &c.StdTPOT, &c.P99TPOT)
+		four(itl, &c.MeanITL, &c.MedianITL, &c.StdITL, &c.P99ITL)
+		four(s.E2E, &c.MeanE2EL, &c.MedianE2EL, &c.StdE2EL, &c.P99E2EL)
+	}
+	chat := *v
+	chat.RequestGoodput = s.Goodput
+	latencies(v, NewDist(t.vTTFT), NewDist(t.vTPOT), NewDist(t.vITL))
+	latencies(&chat, s.TTFT, s.TPOT, s.EventGap)
 
 	g := &CompatSGLang{
 		Completed: t.counts.Succeeded, TotalInputTokens: t.in, TotalOutputTokens: t.out,
@@ -140,7 +146,7 @@ func (t *tally) compatBlocks(s *Summary, peakEvents float64) {
 	six(s.TTFT, &g.MeanTTFT, &g.MedianTTFT, &g.StdTTFT, &g.P90TTFT, &g.P95TTFT, &g.P99TTFT)
 	six(NewDist(t.sTPOT), &g.MeanTPOT, &g.MedianTPOT, &g.StdTPOT, &g.P90TPOT, &g.P95TPOT, &g.P99TPOT)
 	six(itl, &g.MeanITL, &g.MedianITL, &g.StdITL, &g.P90ITL, &g.P95ITL, &g.P99ITL)
-	s.Compat = Compat{v, g}
+	s.Compat = Compat{v, &chat, g}
 }
 
 // Shares beyond which a figure carries a warning: benchmark guards that other

@@ -159,8 +159,13 @@ type Interval struct {
 // Compat holds the figures under the names and definitions of other tools, so
 // that they can be laid beside those tools' own output.
 type Compat struct {
-	VLLM   *CompatVLLM   `json:"vllm,omitempty"`
-	SGLang *CompatSGLang `json:"sglang,omitempty"`
+	VLLM *CompatVLLM `json:"vllm,omitempty"`
+	// VLLMChat is by the rule for chat routes of vLLM 0.33.0 and later, whose TTFT
+	// and gaps wait for output (vllm/benchmarks/lib/endpoint_request_func.py): with
+	// the first text, as ours. An event whose text is empty and that is no role is
+	// output there and no event here.
+	VLLMChat *CompatVLLM   `json:"vllm_chat,omitempty"`
+	SGLang   *CompatSGLang `json:"sglang,omitempty"`
 }
 
 // CompatVLLM follows vllm/benchmarks/serve.py @ 009e6d4a: TTFT ends with the
