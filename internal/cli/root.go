@@ -116,7 +116,7 @@ within an SLA, with everything that was tried.`,
 	})
 	root.PersistentFlags().BoolVar(&a.quiet, "quiet", false, "no progress, only results and errors")
 	root.PersistentFlags().BoolVar(&a.noColor, "no-color", a.noColor, "no colours (also: NO_COLOR)")
-	root.AddCommand(newBenchCommand(a), newDoctorCommand(a), newSimCommand(a), newLoadCommand(a), newProfileCommand(a), newVersionCommand(a), newManCommand(a))
+	root.AddCommand(newBenchCommand(a), newDoctorCommand(a), newSimCommand(a), newLoadCommand(a), newProfileCommand(a), newIncidentCommand(a), newVersionCommand(a), newManCommand(a))
 	return root
 }
 

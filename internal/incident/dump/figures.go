@@ -153,15 +153,7 @@ func (p *part) measure() {
 		p.file.warn("duplicate", "%d more lists of keys have one twice", n)
 	}
 	p.spans()
-	for _, x := range []struct {
-		to   **Dist
-		from []float64
-	}{
-		{&f.PromptTokens, p.dists.prompt}, {&f.CompletionTokens, p.dists.completion}, {&f.CachedTokens, p.dists.cached},
-		{&f.Retractions, p.dists.retractions}, {&f.QueueTimeSeconds, p.dists.queue}, {&f.ElapsedSeconds, p.dists.elapsed},
-	} {
-		*x.to = NewDist(x.from)
-	}
+	p.distribute()
 }
 
 // count adds one record to the figures.

@@ -186,9 +186,9 @@ func (f *File) readParts(doc *pickle.Document, layout *engine.DumpLayout, id eng
 			if i == 0 {
 				f.Error = err.Error()
 			}
-			if p.figures == nil {
-				continue
-			}
+		}
+		if p.figures == nil {
+			continue
 		}
 		p.measure()
 		f.parts = append(f.parts, p)
@@ -209,7 +209,7 @@ func (f *File) warn(code, format string, args ...any) {
 }
 
 // Release lets go of what was read beyond the summary.
-func (f *File) Release() { f.parts = nil }
+func (f *File) Release() { f.parts, f.list = nil, nil }
 
 func (f *File) warnings(doc *pickle.Document) {
 	for _, w := range doc.Warnings {

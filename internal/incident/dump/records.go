@@ -60,16 +60,22 @@ func (p *part) view(r *reader, i, preview int) Record {
 		elapsed := rec.end - rec.start
 		v.ElapsedSeconds = &elapsed
 	}
-	text := p.previewText(r)
-	if len(text) > 0 {
-		v.PromptChars = utf8.RuneCount(text)
-		sum := sha256.Sum256(text)
-		v.PromptSHA256 = hex.EncodeToString(sum[:])[:hashDigits]
+	v.describe(p.previewText(r), preview)
+	return v
+}
+
+// describe tells a prompt by its length and hash, and its beginning where that was
+// asked for.
+func (v *Record) describe(text []byte, preview int) {
+	if len(text) == 0 {
+		return
 	}
+	v.PromptChars = utf8.RuneCount(text)
+	sum := sha256.Sum256(text)
+	v.PromptSHA256 = hex.EncodeToString(sum[:])[:hashDigits]
 	if preview > 0 {
 		v.Preview = cutText(valid(text), preview)
 	}
-	return v
 }
 
 func (r *reader) optional(i int) *float64 {

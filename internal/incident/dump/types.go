@@ -49,6 +49,7 @@ type File struct {
 	Suspects []Suspect `json:"suspects,omitempty"`
 
 	parts []*part
+	list  []Request // of a request list
 }
 
 // Verdict of the scan of a file's names.
