@@ -18,7 +18,7 @@ const (
 // admin key, and then wants that key.
 func triage() []engine.Endpoint {
 	return []engine.Endpoint{{Name: engine.EndpointHiCache, Method: "GET", Path: "/hicache/storage-backend", ReadOnly: true, Auth: true,
-		Needs: "--admin-api-key", Since: "0.5.9", Source: http}}
+		Needs: "--admin-api-key KEY at the launch", Since: "0.5.9", Source: http}}
 }
 
 func marks() []engine.Mark {

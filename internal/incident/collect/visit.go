@@ -31,6 +31,7 @@ type visit struct {
 	answers chan answer
 	flying  map[string]flight  // requests under way, by path
 	asked   map[string]bool    // paths
+	dropped map[string]bool    // paths under way whose answer nobody needs any more
 	heard   []answer           // of paths that no known engine has claimed yet
 	names   map[string]int     // files, by name
 	out     map[engine.ID]bool // engines that it cannot be
@@ -56,7 +57,7 @@ type answer struct {
 }
 
 func (r *round) visit(ctx context.Context, id string, spec Spec) (bundle.Target, error) {
-	v := &visit{r: r, spec: spec, engine: spec.Engine, answers: make(chan answer), flying: map[string]flight{}, asked: map[string]bool{}, names: map[string]int{}, out: map[engine.ID]bool{}}
+	v := &visit{r: r, spec: spec, engine: spec.Engine, answers: make(chan answer), flying: map[string]flight{}, asked: map[string]bool{}, dropped: map[string]bool{}, names: map[string]int{}, out: map[engine.ID]bool{}}
 	v.t = bundle.Target{ID: id, URL: spec.URL, Name: spec.Name, Probes: []bundle.Probe{}, Notes: spec.Notes}
 	c, err := client.New(client.Options{
 		BaseURL: spec.URL, APIKey: r.o.Key, Dial: r.o.Dial, Conns: 2, MaxBody: r.o.MaxBody, Portable: true,
@@ -148,6 +149,11 @@ func (v *visit) round(ctx context.Context) {
 
 // hear takes one answer in.
 func (v *visit) hear(ctx context.Context, a answer) {
+	if v.dropped[a.path] {
+		delete(v.dropped, a.path)
+		delete(v.asked, a.path) // an older name of an endpoint may be needed yet
+		return
+	}
 	if v.engine == nil {
 		v.heard = append(v.heard, a)
 		header := func(name string) string { return a.reply.Header.Get(name) }
@@ -173,13 +179,16 @@ func (v *visit) recognised(ctx context.Context, e *engine.Engine, by string) {
 	for p, f := range v.flying {
 		if !own[p] {
 			f.cancel()
+			v.dropped[p] = true
 		}
 	}
 	v.late = time.After(patience)
 	heard := v.heard
 	v.heard = nil
 	for _, a := range heard {
-		v.take(ctx, a)
+		if own[a.path] {
+			v.take(ctx, a)
+		}
 	}
 	v.askAll(ctx)
 }
@@ -398,7 +407,11 @@ func headers(h http.Header) map[string]string {
 // that was not recognised.
 func (v *visit) finish() {
 	if v.engine == nil {
+		any := slices.ContainsFunc(v.heard, func(a answer) bool { return a.reply.Status != 0 })
 		for _, a := range v.heard {
+			if any && a.reply.Status == http.StatusNotFound {
+				continue // another engine's path
+			}
 			v.t.Probes = append(v.t.Probes, v.record(context.Background(), a, string(a.of.Name)))
 		}
 		v.heard = nil
