@@ -29,7 +29,7 @@ docs/profile.md shows the reports; docs/profile-trace.md says what the traces ho
   llmdyno profile triage profiles/ --out report.md
   llmdyno profile info trace.json.gz
   llmdyno profile capture --url http://127.0.0.1:30000`,
-		newTriageCommand(a), newProfileInfoCommand(a), newProfileSliceCommand(a), newProfileSynthCommand(a),
+		newTriageCommand(a), newProfileDiffCommand(a), newProfileBundleCommand(a), newProfileInfoCommand(a), newProfileSliceCommand(a), newProfileSynthCommand(a),
 		newProfileCaptureCommand(a), newProfileRecipeCommand(a), newProfileOverrideCommand(a), newProfileCatalogCommand(a))
 }
 

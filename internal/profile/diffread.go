@@ -92,9 +92,16 @@ func decodeDocument(r io.Reader) (*Document, error) {
 	if len(text) > maxDocument {
 		return nil, fmt.Errorf("%w of at most %d MB", errNotDocument, maxDocument>>20)
 	}
-	d := &Document{}
-	if err := json.Unmarshal(text, d); err != nil {
+	var file struct {
+		Document
+		Error string `json:"error"`
+	}
+	if err := json.Unmarshal(text, &file); err != nil {
 		return nil, fmt.Errorf("%w: %w", errNotDocument, err)
+	}
+	d := &file.Document
+	if file.Error != "" {
+		return nil, fmt.Errorf("the triage failed: %s", file.Error)
 	}
 	if d.SchemaVersion != SchemaVersion {
 		return nil, fmt.Errorf("triage document of schema version %d, expected %d: triage the trace again", d.SchemaVersion, SchemaVersion)

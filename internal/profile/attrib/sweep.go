@@ -77,6 +77,7 @@ type swept struct {
 	maxStreams  int
 	streamsUsed int
 	gaps        []span // between two busy stretches
+	looked      int    // works looked at over all slices: what the sweep costs
 }
 
 type span struct{ from, to int64 }
@@ -172,6 +173,7 @@ func count[K comparable](m map[K]int, k K, d int) {
 // slice gives one stretch in which the same works ran to each of them.
 func (s *swept) slice(tl *Timeline, a *running, ns int64) {
 	s.union += ns
+	s.looked += len(a.works)
 	for stage := range a.perStage {
 		s.busy[stage] += ns
 	}
