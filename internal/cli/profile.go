@@ -26,7 +26,7 @@ work hides, which known fusions are on or missing, and why the GPU was idle.
 
 docs/profile.md shows the reports; docs/profile-trace.md says what the traces hold.`,
 		`  llmdyno profile triage trace.json.gz
-  llmdyno profile triage profiles/ --out report.md
+  llmdyno profile triage profiles/ --out report.html
   llmdyno profile info trace.json.gz
   llmdyno profile capture --url http://127.0.0.1:30000`,
 		newTriageCommand(a), newProfileDiffCommand(a), newProfileBundleCommand(a), newProfileInfoCommand(a), newProfileSliceCommand(a), newProfileSynthCommand(a),

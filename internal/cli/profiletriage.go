@@ -53,7 +53,7 @@ not be read as the engine's (its server log says why); 2 wrong usage; 3 a trace 
 be read; 130 interrupted.`,
 		Example: `  llmdyno profile triage profiles/
   llmdyno profile triage trace.json.gz --stage decode --tables kernels,layers --min-share 0.5
-  llmdyno profile triage profiles/ --all-ranks --out report.md --perfetto annotated.json.gz
+  llmdyno profile triage profiles/ --all-ranks --out report.html --perfetto annotated.json.gz
   llmdyno profile triage --mapping capture.json.gz --formal decode.trace.json.gz --format json
   llmdyno profile triage profiles/ --format csv --table gaps > gaps.csv`,
 		RunE: func(c *cobra.Command, args []string) error {
@@ -72,12 +72,12 @@ be read; 130 interrupted.`,
 	f.Float64Var(&r.MinShare, "min-share", 1, "least share of the stage's GPU time that a row must have, in percent")
 	f.IntVar(&r.Limit, "limit", 0, "rows of each table at most; 0 = all kernels, a few of the long lists")
 	f.StringSliceVar(&r.tables, "tables", nil, "tables to show, or all; with csv one (default kernels)")
-	f.StringVar(&r.format, "format", "text", "text, md, json or csv")
-	f.StringVarP(&r.out, "out", "o", "", "write to this file; its name tells the format, too (.md, .json, .csv)")
+	f.StringVar(&r.format, "format", "text", "text, md, json, csv or html")
+	f.StringVarP(&r.out, "out", "o", "", "write to this file; its name tells the format, too (.md, .json, .csv, .html)")
 	f.StringVar(&r.perfetto, "perfetto", "", "write an annotated trace for ui.perfetto.dev to this file (.json or .json.gz)")
 	f.BoolVar(&r.show.Similar, "similar", false, "after the tables, what only resembles a known fusion")
 	f.BoolVar(&r.show.RawNames, "raw-names", false, "list the kernels' names as they stand in the trace (text)")
-	f.StringVar(&r.show.SourceURL, "source-url", "", "where the source can be read: a prefix, or an address with {path} and {line} (md)")
+	f.StringVar(&r.show.SourceURL, "source-url", "", "where the source can be read: a prefix, or an address with {path} and {line} (md, html)")
 	f.IntVar(&r.TP, "tp", 0, "tensor-parallel size; 0 = told by the trace and the server's arguments beside it")
 	f.StringVar(&r.Model, "model", "", "model; empty: told by the server's arguments beside the trace")
 	catalogFlag(c, &r.Catalogs)
@@ -105,7 +105,7 @@ func (r *triageRequest) check(a *app, formatGiven bool) error {
 	if form := formOfName(r.out); form != "" && !formatGiven {
 		r.format = form
 	}
-	if err := oneOf("format", r.format, "text", "md", "json", "csv"); err != nil {
+	if err := oneOf("format", r.format, "text", "md", "json", "csv", "html"); err != nil {
 		return err
 	}
 	if !(r.MinShare >= 0 && r.MinShare <= 100) {
@@ -113,6 +113,9 @@ func (r *triageRequest) check(a *app, formatGiven bool) error {
 	}
 	if r.Limit < 0 {
 		return failf(ExitUsage, "0 means no limit", "--limit %d is negative", r.Limit)
+	}
+	if r.format == "html" && r.out == "" && a.outWidth > 0 {
+		return failf(ExitUsage, "name a file with --out", "a page is not shown on a terminal")
 	}
 	var err error
 	if r.Stage, err = stageFlag(r.stage); err != nil {
@@ -155,7 +158,7 @@ func (a *app) triage(ctx context.Context, r *triageRequest, formatGiven bool) er
 	if _, err := loadCatalog(r.Catalogs); err != nil { // a broken entry is wrong usage
 		return err
 	}
-	r.Keep = r.perfetto != ""
+	r.Keep = r.perfetto != "" || r.format == "html"
 	d, err := profile.Triage(ctx, r.Request)
 	if err != nil {
 		err = profileError(ctx, err)
@@ -209,6 +212,8 @@ func (a *app) showTriage(r *triageRequest, d *profile.Document) error {
 			return report.ProfileMarkdown(w, d, o)
 		case "csv":
 			return report.ProfileCSV(w, d, o.Tables[0], r.Stage)
+		case "html":
+			return report.ProfileHTML(w, d, o)
 		case "text":
 			return report.ProfileText(w, d, o)
 		}

@@ -286,7 +286,7 @@ func (t *textTable) width() int {
 
 // squeeze cuts the widest texts until the table fits.
 func (t *textTable) squeeze(width int) {
-	const least = 16
+	const least = 12
 	for over := t.width() - width; over > 0; over = t.width() - width {
 		at := -1
 		for i, c := range t.columns {
