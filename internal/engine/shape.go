@@ -2,6 +2,7 @@ package engine
 
 import (
 	"bytes"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 )
@@ -17,6 +18,7 @@ type Shape struct {
 	like  Delta  // what the event that matched last says beside its text
 	usage Usage
 	text  TextKind
+	ids   bool // Cumulative says whether the token ids are as many as the tokens so far
 
 	misses int // since the last match
 	wait   int // misses to let pass before the next attempt to learn
@@ -44,6 +46,7 @@ const (
 	holeText   holeKind = iota // the inside of the string that is the text
 	holeNumber                 // a number that says nothing here
 	holeTokens                 // the output tokens so far
+	holeIDs                    // token ids, of which at most the number says something
 )
 
 // What is put in place of a text or a number to see what it is.
@@ -59,6 +62,8 @@ const (
 	maxShape     = 4 << 10
 	maxHoles     = 12
 	maxLearnWait = 1 << 10
+	maxOthers    = 1 << 6  // items of lists against which tokens are tried
+	maxProbeIDs  = 1 << 10 // tokens of an event from which a list of ids is learned
 )
 
 // Match returns the number of bytes of text of an event, and false when it must
@@ -67,7 +72,7 @@ func (s *Shape) Match(data []byte) (text int, ok bool) {
 	if len(s.holes) == 0 {
 		return 0, false
 	}
-	from, tokens := uint16(0), -1
+	from, tokens, ids := uint16(0), -1, 0
 	for _, h := range s.holes {
 		part := s.known[from:h.part]
 		if !bytes.HasPrefix(data, part) {
@@ -80,6 +85,8 @@ func (s *Shape) Match(data []byte) (text int, ok bool) {
 			n, text = textPrefix(data)
 		case holeNumber:
 			n = numberPrefix(data)
+		case holeIDs:
+			n, ids = idsPrefix(data)
 		default:
 			n, tokens = countPrefix(data)
 		}
@@ -90,6 +97,15 @@ func (s *Shape) Match(data []byte) (text int, ok bool) {
 	}
 	if !bytes.Equal(data, s.known[from:]) {
 		return 0, false
+	}
+	if s.ids {
+		sofar := tokens
+		if tokens < 0 {
+			sofar = s.like.Tokens
+		}
+		if (ids == sofar) != s.like.Cumulative {
+			return 0, false
+		}
 	}
 	if tokens >= 0 {
 		s.like.Tokens, s.usage.Completion = tokens, tokens
@@ -139,7 +155,15 @@ func (s *Shape) keep(l *learner, start, end int) {
 		s.holes = append(s.holes, hole{uint16(len(s.known)), kind})
 		last = to
 	}
+	ids, idsEnd := l.findIDs()
+	l.others = 1 + bytes.Count(l.data[:ids], []byte(",")) + bytes.Count(l.data[idsEnd:], []byte(","))
+	s.ids = l.counts
 	for at := 0; at < len(l.data); {
+		if at == ids && idsEnd > ids {
+			cut(ids, idsEnd, holeIDs)
+			at = idsEnd
+			continue
+		}
 		if at == start {
 			cut(start, end, holeText)
 			at = end
@@ -191,6 +215,10 @@ type learner struct {
 	like   Delta
 	decode func([]byte, *Delta) error
 	probe  []byte
+	counts bool // Cumulative says whether the token ids are as many as the tokens so far
+	items  int  // of the list of token ids
+	told   bool // the tokens so far have their place
+	others int  // the most items that any other list of the event can have
 }
 
 // with decodes the event with other bytes from start to end.
@@ -238,10 +266,73 @@ func (l *learner) number(start, end int) (holeKind, bool) {
 	if l.like.Usage == nil || l.like.Tokens < 0 {
 		return 0, false
 	}
-	want, usage := l.like, *l.like.Usage
-	usage.Completion = probeNumber
-	want.Tokens, want.Usage = probeNumber, &usage
-	return holeTokens, sameDelta(like, want)
+	if l.told || l.others > maxOthers || !sameDelta(like, l.counting(probeNumber)) {
+		return 0, false
+	}
+	for n := range l.others + 1 { // as many as some list has, whose number of items may count
+		if text, like, ok := l.with(start, end, strconv.Itoa(n)); !ok || text != l.text || !sameDelta(like, l.counting(n)) {
+			return 0, false
+		}
+	}
+	l.told = true // those of further outputs of the event would be added to them
+	return holeTokens, true
+}
+
+// counting is what the event says with another number of tokens so far.
+func (l *learner) counting(tokens int) Delta {
+	d, usage := l.like, *l.like.Usage
+	usage.Completion = tokens
+	d.Tokens, d.Usage = tokens, &usage
+	if l.counts {
+		d.Cumulative = l.items == tokens
+	}
+	return d
+}
+
+// findIDs is where the first list of whole numbers that is the value of a member
+// stands, without its brackets, if its decoder looks at the number of its items at
+// most, and at that only against the tokens so far. 0, 0 = none.
+func (l *learner) findIDs() (start, end int) {
+	items := 0
+	for start = 2; start < len(l.data); start++ {
+		if l.data[start-1] != '[' || strings.IndexByte(": ", l.data[start-2]) < 0 {
+			continue
+		}
+		if end, items = idsPrefix(l.data[start:]); end > 0 && start+end < len(l.data) && l.data[start+end] == ']' {
+			end += start
+			break
+		}
+	}
+	if start >= len(l.data) || items >= probeNumber {
+		return 0, 0
+	}
+	changes := func(n int) (changed, ok bool) {
+		text, like, ok := l.with(start, end, strings.Repeat("9,", n-1)+"9")
+		changed = like.Cumulative != l.like.Cumulative
+		like.Cumulative = l.like.Cumulative
+		return changed, ok && text == l.text && sameDelta(like, l.like)
+	}
+	more, ok := changes(items + 1)
+	sofar := l.like.Tokens
+	switch {
+	case !ok || sofar == 0 || sofar > maxProbeIDs || sofar < 0 && more:
+		return 0, 0
+	case sofar < 0: // nothing to count against
+		return start, end
+	}
+	same, okSame := changes(sofar)
+	other, okOther := changes(sofar + 1)
+	all := l.like.Cumulative
+	switch {
+	case !okSame || !okOther:
+		return 0, 0
+	case !more && !same && !other:
+		return start, end
+	case all == (items == sofar) && same != all && other == all:
+		l.counts, l.items = true, items
+		return start, end
+	}
+	return 0, 0
 }
 
 // sameDelta compares what two events say beside their text.
@@ -290,6 +381,24 @@ func countPrefix(b []byte) (n, value int) {
 		return -1, -1
 	}
 	return n, value
+}
+
+// idsPrefix is the length of the list of whole numbers, separated by commas, at the
+// start of b, and how many they are; -1 = none.
+func idsPrefix(b []byte) (n, items int) {
+	for {
+		k, _ := countPrefix(b[n:])
+		if k < 0 {
+			return -1, 0
+		}
+		n, items = n+k, items+1
+		if n >= len(b) || b[n] != ',' {
+			return n, items
+		}
+		if n++; n < len(b) && b[n] == ' ' {
+			n++
+		}
+	}
 }
 
 func isDigit(b byte) bool { return '0' <= b && b <= '9' }

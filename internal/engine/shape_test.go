@@ -2,18 +2,24 @@ package engine
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 )
 
 // matchesLikeDecode demands of a match what Decode says of the same event.
 func matchesLikeDecode(t *testing.T, s *Shape, data []byte) (matched bool) {
 	t.Helper()
+	return matchesLike(t, s, data, DecodeOpenAI)
+}
+
+func matchesLike(t *testing.T, s *Shape, data []byte, decode func([]byte, *Delta) error) (matched bool) {
+	t.Helper()
 	n, ok := s.Match(data)
 	if !ok {
 		return false
 	}
 	var d Delta
-	if err := DecodeOpenAI(data, &d); err != nil {
+	if err := decode(data, &d); err != nil {
 		t.Fatalf("%s matches, but: %v", data, err)
 	}
 	if got := len(d.Text) + len(d.Reasoning) + len(d.ToolArgs); got != n {
@@ -31,12 +37,92 @@ func matchesLikeDecode(t *testing.T, s *Shape, data []byte) (matched bool) {
 
 func learn(t *testing.T, data string) *Shape {
 	t.Helper()
+	return learnBy(data, DecodeOpenAI)
+}
+
+func learnBy(data string, decode func([]byte, *Delta) error) *Shape {
 	var d Delta
 	s := new(Shape)
-	if err := DecodeOpenAI([]byte(data), &d); err == nil {
-		s.Learn([]byte(data), &d, DecodeOpenAI)
+	if err := decode([]byte(data), &d); err == nil {
+		s.Learn([]byte(data), &d, decode)
 	}
 	return s
+}
+
+// Native events bring all text so far, or new text alone, which the number of
+// their token ids tells.
+func TestShapeOfNativeEvents(t *testing.T) {
+	const event = `{"text": "%s", "output_ids": [%s], "meta_info": {"id": "a", "finish_reason": null, "prompt_tokens": 5, "completion_tokens": %d, "cached_tokens": 0, "e2e_latency": %d.25}}`
+	ids := func(n int) string { return strings.TrimSuffix(strings.Repeat("17, ", n), ", ") }
+	tell, all := GenerateOptions{IDsTell: true}, GenerateOptions{}
+	for _, first := range []int{1, 2, 7} {
+		s := learnBy(fmt.Sprintf(event, "one", ids(first), first, 0), tell.Decode)
+		for n := 1; n < 2000; n += 7 {
+			if !matchesLike(t, s, fmt.Appendf(nil, event, strings.Repeat("one ", n), ids(n), n, n), tell.Decode) || !s.Like().Cumulative || s.Like().Tokens != n {
+				t.Fatalf("all text so far, %d tokens: no match", n)
+			}
+			if matchesLike(t, s, fmt.Appendf(nil, event, "one", ids(n), n+1, n), tell.Decode) {
+				t.Fatalf("new text alone, %d ids of %d tokens: matched", n, n+1)
+			}
+		}
+		s = learnBy(fmt.Sprintf(event, "one", ids(first), first+3, 0), tell.Decode)
+		for n := 2; n < 2000; n += 7 {
+			if !matchesLike(t, s, fmt.Appendf(nil, event, "one", ids(1), n, n), tell.Decode) || s.Like().Cumulative {
+				t.Fatalf("new text alone, %d tokens: no match", n)
+			}
+		}
+		s = learnBy(fmt.Sprintf(event, "one", ids(1), first, 0), all.Decode)
+		for n := 1; n < 100; n++ {
+			if !matchesLike(t, s, fmt.Appendf(nil, event, "one", ids(n%3+1), n, n), all.Decode) || !s.Like().Cumulative {
+				t.Fatalf("all text so far whatever the ids, %d tokens: no match", n)
+			}
+		}
+	}
+}
+
+// FuzzNativeShape holds the decoder of native events to what a Shape takes it for.
+func FuzzNativeShape(f *testing.F) {
+	f.Add([]byte(`{"text":"a","output_ids":[1],"meta_info":{"completion_tokens":1}}`), []byte(`{"text":"ab","output_ids":[1,2],"meta_info":{"completion_tokens":2}}`), []byte("2"), true)
+	f.Add([]byte(`{"text":"a","output_ids":[1],"meta_info":{"completion_tokens":2,"prompt_tokens":1}}`), []byte(`{}`), []byte("1, 2"), true)
+	f.Add([]byte(`{"output_ids":[1],"text":"a","meta_info":{"completion_tokens":1},"output_ids":[1,2]}`), []byte(`{}`), []byte("1"), true)
+	f.Add([]byte(`[{"text":"a","output_ids":[1],"meta_info":{"completion_tokens":1}},{"output_ids":[3],"meta_info":{"completion_tokens":0}}]`), []byte(`{}`), []byte("1"), true)
+	f.Add([]byte(`{"text":"a","output_ids":[1],"x":[2],"meta_info":{"completion_tokens":1,"cached_tokens":0}}`), []byte(`{}`), []byte("a"), false)
+	f.Fuzz(func(t *testing.T, first, second, put []byte, tell bool) {
+		o := GenerateOptions{IDsTell: tell}
+		s := learnBy(string(first), o.Decode)
+		matchesLike(t, s, first, o.Decode)
+		matchesLike(t, s, second, o.Decode)
+		for i := range s.holes { // the first event with something else in one hole and in all
+			for _, only := range []bool{true, false} {
+				matchesLike(t, s, s.filled(first, put, i, only), o.Decode)
+			}
+		}
+	})
+}
+
+// filled is the event that was learned with other bytes in hole i, or from it on.
+func (s *Shape) filled(event, put []byte, i int, only bool) (data []byte) {
+	from := uint16(0)
+	for k, h := range s.holes {
+		part := s.known[from:h.part]
+		data, event, from = append(data, part...), event[len(part):], h.part
+		n := 0
+		switch h.kind {
+		case holeText:
+			n, _ = textPrefix(event)
+		case holeIDs:
+			n, _ = idsPrefix(event)
+		default:
+			n = numberPrefix(event)
+		}
+		if k == i || k > i && !only {
+			data = append(data, put...)
+		} else {
+			data = append(data, event[:n]...)
+		}
+		event = event[n:]
+	}
+	return append(data, s.known[from:]...)
 }
 
 func TestShape(t *testing.T) {
@@ -159,6 +245,27 @@ func BenchmarkShape(b *testing.B) {
 	b.Run("match", func(b *testing.B) {
 		var s Shape
 		s.Learn(event, &d, DecodeOpenAI)
+		for b.Loop() {
+			if _, ok := s.Match(event); !ok {
+				b.Fatal("no match")
+			}
+		}
+	})
+}
+
+func BenchmarkNativeShape(b *testing.B) {
+	event := fmt.Appendf(nil, `{"text":"%s","output_ids":[%s1],"meta_info":{"id":"0123456789abcdef0123456789abcdef","finish_reason":null,"prompt_tokens":64,"weight_version":"default","completion_tokens":251,"cached_tokens":0}}`, strings.Repeat("token ", 250), strings.Repeat("12345,", 250))
+	o := GenerateOptions{IDsTell: true}
+	b.Run("decoded", func(b *testing.B) {
+		var d Delta
+		for b.Loop() {
+			if err := o.Decode(event, &d); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("matched", func(b *testing.B) {
+		s := learnBy(string(event), o.Decode)
 		for b.Loop() {
 			if _, ok := s.Match(event); !ok {
 				b.Fatal("no match")

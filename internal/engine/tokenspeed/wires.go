@@ -51,6 +51,7 @@ func wires() []engine.Wire {
 			Fields:         generate.AllFields(),
 			UsageByDefault: true, // every event has meta_info with the counts
 			DoneMarker:     true,
+			Alike:          true,
 			Encode:         generate.Encode,
 			Decode:         generate.Decode,
 		},
