@@ -66,6 +66,10 @@ may be found in the server's prefix cache: flush it, or take another seed. LENGT
 or a distribution with its keys: uniform,min=50,max=400  normal,mean=500,stddev=80
 fixed,mean=500,range_ratio=0.5  empirical,values=10:200:3000
 
+Prompts that are made have exactly their length in tokens: by --tokenizer, else by the
+server's own tokenizer where its engine can be asked; with neither, lengths are in
+words. The summary says who counted, and warns where --tokenizer and the server differ.
+
 --slo holds figures against limits: ttft, tpot, itl or e2e, with mean, max or a
 percentile, and success (a share of requests):
   --slo ttft_p99=500ms,tpot_p50=30ms,success=0.99
@@ -134,8 +138,10 @@ func (r *loadRequest) check(c *cobra.Command) error {
 		return failf(ExitUsage, "give requests per second, for example 8", "--rate %v is not between 0 and 1000000", r.rate)
 	case r.concurrency < 0:
 		return failf(ExitUsage, "give a number of requests", "--concurrency %d is negative", r.concurrency)
-	case r.duration < 0:
-		return failf(ExitUsage, "give a time such as 60s", "--duration %s is negative", r.duration)
+	case r.duration < 0 || r.duration == 0 && c.Flags().Changed("duration"):
+		return failf(ExitUsage, "give a time such as 60s", "--duration %s is not above 0", r.duration)
+	case r.rate == 0 && c.Flags().Changed("rate"):
+		return failf(ExitUsage, "leave it out for a closed loop", "--rate 0 would send nothing")
 	case r.workers < 1 || r.workers > shard.MaxParts:
 		return failf(ExitUsage, "one for each few CPUs", "--workers %d is not between 1 and %d", r.workers, shard.MaxParts)
 	case r.shard != "" && r.workers > 1:

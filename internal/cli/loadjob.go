@@ -68,13 +68,16 @@ type loadPlan struct {
 	Prompts       string `json:"prompts"` // in words
 	// PromptsBy says who counted the tokens of prompts that were made; "" = they come
 	// from a file. PromptsProblem is why the server's tokenizer did not.
-	PromptsBy      string          `json:"prompt_tokens_by,omitempty"`
-	PromptsProblem string          `json:"prompt_tokens_problem,omitempty"`
-	Arrivals       string          `json:"arrivals"` // in words
-	Requests       int             `json:"requests"` // of all parts
-	Workload       result.Workload `json:"workload"`
-	Timeout        float64         `json:"request_timeout_s"`
-	Part           shard.Part      `json:"part"`
+	PromptsBy      string `json:"prompt_tokens_by,omitempty"`
+	PromptsProblem string `json:"prompt_tokens_problem,omitempty"`
+	// TokenizerDiffers says how the tokenizer given counts other than the server's own;
+	// "" = they agree, or one of them cannot be asked.
+	TokenizerDiffers string          `json:"tokenizer_differs,omitempty"`
+	Arrivals         string          `json:"arrivals"` // in words
+	Requests         int             `json:"requests"` // of all parts
+	Workload         result.Workload `json:"workload"`
+	Timeout          float64         `json:"request_timeout_s"`
+	Part             shard.Part      `json:"part"`
 	// Fingerprint is the same for all parts of a load.
 	Fingerprint string `json:"fingerprint"`
 	// CutAfterS: a closed loop that ended at this time; requests not answered by
@@ -170,20 +173,23 @@ const (
 func (j *loadJob) measurePrompts(ctx context.Context, a *app, r *loadRequest, spec *workload.Spec, arrivals workload.Arrivals, requests *[]workload.Request) error {
 	p := &j.plan
 	switch {
-	case !spec.MadeUp():
-		return nil
 	case spec.Tokenizer != nil:
-		p.PromptsBy = promptsByTokenizer
+		agrees := ""
+		if !r.worker { // its leader does
+			agrees = j.compareTokenizers(ctx, spec.Tokenizer, *requests)
+		}
+		if spec.MadeUp() {
+			p.PromptsBy = promptsByTokenizer + agrees
+		}
+		return nil
+	case !spec.MadeUp():
 		return nil
 	case j.target.engine == nil || j.target.engine.Tokenize == nil:
 		p.PromptsBy = promptsByNobody
 		return nil
 	}
 	a.logf("making %d prompts of exact length by the server's tokenizer", len(*requests))
-	count := func(ctx context.Context, text string) (int, error) {
-		return j.target.client.CountTokens(ctx, p.Model, text)
-	}
-	exact, failed, err := load.ServerPrompts(ctx, *spec, count, func(s workload.Spec) ([]workload.Request, error) {
+	exact, failed, err := load.ServerPrompts(ctx, *spec, j.countPrompt, func(s workload.Spec) ([]workload.Request, error) {
 		reqs, _, err := r.requests(s, arrivals)
 		return reqs, err
 	})
@@ -197,6 +203,24 @@ func (j *loadJob) measurePrompts(ctx context.Context, a *app, r *loadRequest, sp
 	p.PromptsBy, *requests = promptsByServer, exact
 	spec.Counter = func(string) (int, error) { return 0, nil } // the description speaks of tokens
 	return nil
+}
+
+// countPrompt counts the tokens of a prompt by the server's tokenizer.
+func (j *loadJob) countPrompt(ctx context.Context, text string) (int, error) {
+	return j.target.client.CountTokens(ctx, j.plan.Model, text)
+}
+
+// compareTokenizers holds the tokenizer given against the server's own, where that
+// can be asked, and returns what there is to say when they agree.
+func (j *loadJob) compareTokenizers(ctx context.Context, tokenizer workload.Tokenizer, requests []workload.Request) (agrees string) {
+	if j.target.engine == nil || j.target.engine.Tokenize == nil {
+		return ""
+	}
+	c, _ := load.CheckTokenizer(ctx, requests, tokenizer, j.countPrompt) // a server that cannot tell agrees and differs in nothing
+	if j.plan.TokenizerDiffers = c.Differs(); j.plan.TokenizerDiffers != "" || c.Prompts == 0 {
+		return ""
+	}
+	return fmt.Sprintf(", which agrees with the server's own on %d", c.Prompts)
 }
 
 // defaults fills in lengths for prompts that are made.

@@ -193,6 +193,9 @@ func loadWarnings(sum metric.Summary, m measured, p loadPlan, left int) []result
 	if p.PromptsProblem != "" {
 		add("tokenize-failed", fmt.Sprintf("the server's tokenizer could not be used (%s): the lengths of prompts are in words; give --tokenizer", p.PromptsProblem))
 	}
+	if p.TokenizerDiffers != "" {
+		add("tokenizer-differs", p.TokenizerDiffers)
+	}
 	switch {
 	case left > 0:
 		add("cut-off", fmt.Sprintf("%d requests were in flight when the %.3g s were over and are left out", left, p.CutAfterS))

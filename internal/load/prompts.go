@@ -10,8 +10,12 @@ import (
 	"llmdyno/internal/load/workload"
 )
 
-// promptsTimeout bounds the making of prompts by a server's tokenizer.
-const promptsTimeout = time.Minute
+// promptsTimeout bounds the making of prompts by a server's tokenizer, and its
+// comparison with another; checkedPrompts are then counted by both.
+const (
+	promptsTimeout = time.Minute
+	checkedPrompts = 100
+)
 
 // ServerPrompts gives prompts that are made up their exact length by the server's
 // own tokenizer: build makes the workload of a spec that counts so. failed says why
@@ -25,6 +29,39 @@ func ServerPrompts(ctx context.Context, spec workload.Spec, count func(ctx conte
 		return nil, nil, context.Cause(ctx)
 	}
 	return requests, failed, nil
+}
+
+// TokenizerCheck is what a tokenizer and the server's own count in the same
+// prompts, in tokens.
+type TokenizerCheck struct {
+	Prompts, Ours, Theirs int
+}
+
+// CheckTokenizer holds the tokenizer that made prompts against the server's own, on
+// some of them. The error is that of count, with what was counted up to it.
+func CheckTokenizer(ctx context.Context, requests []workload.Request, tokenizer workload.Tokenizer, count func(ctx context.Context, text string) (int, error)) (c TokenizerCheck, err error) {
+	ctx, cancel := context.WithTimeout(ctx, promptsTimeout)
+	defer cancel()
+	for i := 0; i < len(requests) && c.Prompts < checkedPrompts; i += max(1, len(requests)/checkedPrompts) {
+		text := requests[i].Prompt
+		if text == "" {
+			continue
+		}
+		n, err := count(ctx, text)
+		if err != nil {
+			return c, err
+		}
+		c.Prompts, c.Ours, c.Theirs = c.Prompts+1, c.Ours+tokenizer.Count(text), c.Theirs+n
+	}
+	return c, nil
+}
+
+// Differs says how the two differ; "" = they agree, or nothing was compared.
+func (c TokenizerCheck) Differs() string {
+	if c.Ours == c.Theirs {
+		return ""
+	}
+	return fmt.Sprintf("the tokenizer given counts %d tokens in %d prompts, the server's own %d: it is not the model's", c.Ours, c.Prompts, c.Theirs)
 }
 
 // CheckLengths holds the lengths of prompts that were made against what the server

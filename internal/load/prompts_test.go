@@ -35,6 +35,34 @@ func TestServerPrompts(t *testing.T) {
 	}
 }
 
+type wordCounter struct{ per int }
+
+func (w wordCounter) Count(text string) int { return w.per * len(strings.Fields(text)) }
+
+func TestCheckTokenizer(t *testing.T) {
+	requests := make([]workload.Request, 1000)
+	for i := range requests {
+		if i%3 > 0 { // messages have no prompt
+			requests[i].Prompt = "one two three"
+		}
+	}
+	asked := 0
+	words := func(_ context.Context, text string) (int, error) { asked++; return len(strings.Fields(text)), nil }
+	c, err := CheckTokenizer(t.Context(), requests, wordCounter{1}, words)
+	if err != nil || c.Differs() != "" || c.Prompts != asked || asked < 60 || asked > 100 || c.Theirs != 3*asked {
+		t.Errorf("%+v of %d counts, %q, %v", c, asked, c.Differs(), err)
+	}
+	c, err = CheckTokenizer(t.Context(), requests[:3], wordCounter{2}, words)
+	if want := "the tokenizer given counts 12 tokens in 2 prompts, the server's own 6: it is not the model's"; err != nil || c.Differs() != want {
+		t.Errorf("%q, %v; want %q", c.Differs(), err, want)
+	}
+	mute := errors.New("no such path")
+	c, err = CheckTokenizer(t.Context(), requests, wordCounter{1}, func(context.Context, string) (int, error) { return 0, mute })
+	if !errors.Is(err, mute) || c != (TokenizerCheck{}) || c.Differs() != "" {
+		t.Errorf("%+v, %v", c, err)
+	}
+}
+
 func TestCheckLengths(t *testing.T) {
 	records := make([]sample.Record, 3)
 	for i := range records {

@@ -14,10 +14,7 @@ import (
 
 // Bounds of what is asked of a server's tokenizer.
 const (
-	promptsTimeout = time.Minute // comparing the tokenizers
-	countTimeout   = time.Minute // counting all answers of one
-	// checkedPrompts are compared where a tokenizer file makes the prompts.
-	checkedPrompts = 100
+	countTimeout = time.Minute // counting all answers of one
 	// acceptTolerance is by how much the client's tokens an event may differ from
 	// the server's tokens a step.
 	acceptTolerance = 0.1
@@ -89,27 +86,15 @@ func (t *Trial) byServer(st step, spec workload.Spec) {
 // compare holds the tokenizer that made the prompts against the server's, on some
 // of them.
 func (t *Trial) compare(ctx context.Context, s *server, tokenizer workload.Tokenizer, requests []workload.Request) {
-	ctx, cancel := context.WithTimeout(ctx, promptsTimeout)
-	defer cancel()
-	n, ours, theirs := 0, 0, 0
-	for i := 0; i < len(requests) && n < checkedPrompts; i += max(1, len(requests)/checkedPrompts) {
-		text := requests[i].Prompt
-		if text == "" {
-			continue
-		}
-		count, err := s.count(ctx, text)
-		if err != nil {
-			s.tokens.mute = true
-			break
-		}
-		n, ours, theirs = n+1, ours+tokenizer.Count(text), theirs+count
+	c, err := load.CheckTokenizer(ctx, requests, tokenizer, s.count)
+	if err != nil {
+		s.tokens.mute = true
 	}
-	switch {
-	case n == 0:
-	case ours == theirs:
-		t.Prompts = fmt.Sprintf("the tokenizer given and the server's own agree on %d prompts", n)
-	default:
-		t.warn("tokenizer-differs", "the tokenizer given counts %d tokens in %d prompts, the server's own %d: it is not the model's", ours, n, theirs)
+	switch differs := c.Differs(); {
+	case differs != "":
+		t.warn("tokenizer-differs", "%s", differs)
+	case c.Prompts > 0:
+		t.Prompts = fmt.Sprintf("the tokenizer given and the server's own agree on %d prompts", c.Prompts)
 	}
 }
 
