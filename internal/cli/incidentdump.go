@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime/debug"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -21,6 +22,7 @@ const (
 	dumpSchemaVersion = 1
 	defaultPreview    = 160 // characters of a prompt with --show-prompts
 	mebi              = 1 << 20
+	dumpGCPercent     = 10
 )
 
 type dumpRequest struct {
@@ -98,6 +100,9 @@ func (a *app) dumpChecked(ctx context.Context, r dumpRequest) error {
 	case r.timeout <= 0:
 		return failf(ExitUsage, "", "--timeout %v: expected a time above 0", r.timeout)
 	}
+	// A dump is held in pages that only grow: room for as much garbage again would
+	// double the memory for nothing.
+	defer debug.SetGCPercent(debug.SetGCPercent(dumpGCPercent))
 	names, err := dump.List(r.paths)
 	if err != nil {
 		return a.failDump(r, nil, err)

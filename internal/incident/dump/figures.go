@@ -61,6 +61,8 @@ type reader struct {
 	request, output, meta *pickle.Selection
 	req, out, met         []pickle.Value
 	finishTag             *pickle.Selection
+	tag                   []pickle.Value
+	texts                 map[string]string
 	repeated              int
 }
 
@@ -76,6 +78,7 @@ func (p *part) reader() *reader {
 	met := append([]string{o.ID, o.Finish, o.Prompt, o.Completion, o.Cached, o.QueueSeconds, o.Received, o.Forward, o.PrefillDone, o.Done, o.LatencySeconds}, o.Retractions...)
 	r := &reader{
 		p: p, request: pickle.NewSelection(req...), output: pickle.NewSelection(out...), meta: pickle.NewSelection(met...), finishTag: pickle.NewSelection(o.FinishTag),
+		tag: make([]pickle.Value, 1), texts: map[string]string{},
 		req: make([]pickle.Value, len(req)), out: make([]pickle.Value, len(out)), met: make([]pickle.Value, len(met)),
 	}
 	for _, s := range []*pickle.Selection{r.request, r.output, r.meta} {
@@ -118,15 +121,28 @@ func (r *reader) finish() (reason string, ok bool) {
 	}
 	tag := v
 	if k := v.Kind(); k == pickle.Dict || k == pickle.Object {
-		one := make([]pickle.Value, 1)
-		r.p.doc.Select(v, r.finishTag, one)
-		tag = one[0]
+		r.p.doc.Select(v, r.finishTag, r.tag)
+		tag = r.tag[0]
 	}
 	if text := r.p.doc.Plain(tag); text.Kind == pickle.Str {
-		return string(text.Text), true
+		return r.shared(text.Text), true
 	}
 	return "unknown", true
 }
+
+// shared is a text of which there are few, held once.
+func (r *reader) shared(b []byte) string {
+	if s, ok := r.texts[string(b)]; ok {
+		return s
+	}
+	s := valid(b)
+	if len(r.texts) < maxTexts {
+		r.texts[s] = s
+	}
+	return s
+}
+
+const maxTexts = 1000
 
 func truthy(d *pickle.Document, v pickle.Value) bool {
 	p := d.Plain(v)

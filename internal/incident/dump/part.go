@@ -3,6 +3,7 @@ package dump
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"llmdyno/internal/engine"
 	"llmdyno/internal/incident/pickle"
@@ -78,6 +79,7 @@ func (p *part) setMember(key string, v pickle.Value) {
 }
 
 func (p *part) addRecords(list pickle.Value) {
+	p.records = slices.Grow(p.records, p.doc.Len(list))
 	p.doc.Items(list, func(v pickle.Value) bool {
 		p.records = append(p.records, p.record(v))
 		return true

@@ -321,7 +321,7 @@ func (m *machine) addTo(v Value, from, offset int) *Error {
 	return nil
 }
 
-const minRange = 16 // items of a list that is left in the input
+const minRange = 3 // items of a list that is left in the input
 
 func (m *machine) addItems(node, from, offset int) {
 	n := m.stack.n - from

@@ -190,15 +190,24 @@ func NewSelection(names ...string) *Selection {
 // there is none.
 func (d *Document) Select(v Value, s *Selection, out []Value) {
 	clear(out)
-	d.dicts(v, func(x Value) {
-		for at := d.firstChunk(x); at != 0; {
-			next, n, _ := d.chunk(at)
-			for _, p := range s.places(d, int(d.arena.at(at+1)), n) {
-				out[p.slot] = d.arena.at(at + 2 + p.at)
-			}
-			at = next
+	switch {
+	case v.Kind() == Dict:
+		d.selectDict(v, s, out)
+	case v.Kind() == Object && d.slot(v, slotExt) == 0 && d.slot(v, slotState).Kind() == Dict:
+		d.selectDict(d.slot(v, slotState), s, out)
+	default:
+		d.dicts(v, func(x Value) { d.selectDict(x, s, out) })
+	}
+}
+
+func (d *Document) selectDict(v Value, s *Selection, out []Value) {
+	for at := d.firstChunk(v); at != 0; {
+		next, n, _ := d.chunk(at)
+		for _, p := range s.places(d, int(d.arena.at(at+1)), n) {
+			out[p.slot] = d.arena.at(at + 2 + p.at)
 		}
-	})
+		at = next
+	}
 }
 
 const maxCached = 8192 // key lists that a selection remembers
