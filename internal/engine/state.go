@@ -151,6 +151,10 @@ type StateDecoder struct {
 	Order []EndpointName
 	// Prefixes are those of the families of the engine's own metrics.
 	Prefixes []string
+	// Stages says what the parts of SeriesStages are, of those that rules ask for.
+	Stages map[string]Stage
+	// RankLabel is the label that tells data-parallel ranks apart; "" = none does.
+	RankLabel string
 	// Series are families beside [Engine.Metrics] that tell of trouble.
 	Series []Series
 	Source Source
@@ -172,12 +176,23 @@ type Series struct {
 	Source Source
 }
 
+// Stage is what a part of a request's way through the server is.
+type Stage string
+
+// The stages that rules ask for.
+const (
+	StageProcess  Stage = "process"  // before the queue
+	StagePrefill  Stage = "prefill"  // the forward pass over the prompt
+	StageTransfer Stage = "transfer" // KV on its way between two servers
+)
+
 // Histogram says that a series is a distribution.
 func (s Series) Histogram() bool { return strings.HasSuffix(s.Name, "_distribution") }
 
 // The neutral names of series, in the order of the rules that read them.
 const (
 	SeriesAborted           = "aborted_total"
+	SeriesLiveTokens        = "live_tokens_total" // grows with every step, not only when a request ends
 	SeriesRetractedNow      = "retracted_requests"
 	SeriesStages            = "stages_distribution"        // s, by stage
 	SeriesPromptTokens      = "prompt_tokens_distribution" // tokens

@@ -16,10 +16,15 @@ func state() *engine.StateDecoder {
 		Bodies: map[engine.EndpointName]func([]byte, *engine.State) error{
 			engine.EndpointModelInfo: readModelInfo, engine.EndpointServerInfo: readServerInfo, engine.EndpointLoads: readLoads,
 		},
-		Order:    []engine.EndpointName{engine.EndpointModelInfo, engine.EndpointServerInfo, engine.EndpointLoads},
-		Prefixes: []string{"sglang:", "sglang_"},
-		Series:   series(),
-		Source:   read("python/sglang/srt/entrypoints/v1_loads.py"),
+		Order:     []engine.EndpointName{engine.EndpointModelInfo, engine.EndpointServerInfo, engine.EndpointLoads},
+		Prefixes:  []string{"sglang:", "sglang_"},
+		RankLabel: "dp_rank",
+		Stages: map[string]engine.Stage{
+			"request_process": engine.StageProcess, "prefill_forward": engine.StagePrefill,
+			"prefill_transfer_kv_cache": engine.StageTransfer, "decode_transferred": engine.StageTransfer,
+		},
+		Series: series(),
+		Source: read("python/sglang/srt/entrypoints/v1_loads.py"),
 	}
 }
 
@@ -175,6 +180,7 @@ func series() []engine.Series {
 	mode := func(m string) map[string]string { return map[string]string{"mode": m} }
 	rows := []engine.Series{
 		{Name: engine.SeriesAborted, From: []string{"sglang:num_aborted_requests_total"}},
+		{Name: engine.SeriesLiveTokens, From: []string{"sglang:realtime_tokens_total"}},
 		{Name: engine.SeriesStages, From: []string{"sglang:per_stage_req_latency_seconds"}, By: "stage"},
 		{Name: engine.SeriesPromptTokens, From: []string{"sglang:prompt_tokens_histogram"}},
 		{Name: engine.SeriesGraphPasses, From: []string{"sglang:cuda_graph_passes_total"}, Labels: mode("decode_cuda_graph")},

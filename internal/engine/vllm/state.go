@@ -14,10 +14,11 @@ func state() *engine.StateDecoder {
 			engine.EndpointModels: readModels, engine.EndpointVersion: readVersion, engine.EndpointServerInfo: readServerInfo,
 			engine.EndpointLoads: readLoad,
 		},
-		Order:    []engine.EndpointName{engine.EndpointModels, engine.EndpointVersion, engine.EndpointServerInfo, engine.EndpointLoads},
-		Prefixes: []string{"vllm:"},
-		Series:   series(),
-		Source:   fromMetrics,
+		Order:     []engine.EndpointName{engine.EndpointModels, engine.EndpointVersion, engine.EndpointServerInfo, engine.EndpointLoads},
+		Prefixes:  []string{"vllm:"},
+		RankLabel: "engine",
+		Series:    series(),
+		Source:    fromMetrics,
 	}
 }
 
@@ -90,6 +91,7 @@ func readServerInfo(body []byte, s *engine.State) error {
 func series() []engine.Series {
 	rows := []engine.Series{
 		{Name: engine.SeriesAborted, From: []string{"vllm:request_success_total"}, Labels: map[string]string{"finished_reason": "abort"}},
+		{Name: engine.SeriesLiveTokens, From: []string{"vllm:generation_tokens_total"}},
 		{Name: engine.SeriesPromptTokens, From: []string{"vllm:request_prompt_tokens"}},
 		{Name: engine.SeriesHitTokens, From: []string{"vllm:prefix_cache_hits_total"}},
 		{Name: engine.SeriesHitTokens, From: []string{"vllm:gpu_prefix_cache_hits_total"}},
