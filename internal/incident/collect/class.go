@@ -41,7 +41,7 @@ func classOf(ctx context.Context, status int, err error) string {
 		return bundle.ClassTimeout
 	case status != 0 && (errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, io.EOF)):
 		return bundle.ClassTruncated
-	case bundle.ClassOfStatus(status) != "":
+	case status != 0 && bundle.ClassOfStatus(status) != "":
 		return bundle.ClassOfStatus(status)
 	case status != 0:
 		return bundle.ClassTruncated
