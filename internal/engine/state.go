@@ -346,7 +346,15 @@ func (n Node) NumOrSum() *float64 {
 	if !known {
 		return nil
 	}
-	return &total
+	return FiniteNum(total)
+}
+
+// FiniteNum is a number that can be written; nil = it is none.
+func FiniteNum(v float64) *float64 {
+	if math.IsNaN(v) || math.IsInf(v, 0) {
+		return nil
+	}
+	return &v
 }
 
 // Text is a string; numbers and truth values as they are written.

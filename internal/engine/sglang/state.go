@@ -128,8 +128,7 @@ func readOldLoads(items []engine.Node, s *engine.State) {
 			r.Rank = int(*v)
 		}
 		if r.Waiting != nil && r.Total != nil {
-			running := max(*r.Total-*r.Waiting, 0)
-			r.Running = &running
+			r.Running = engine.FiniteNum(max(*r.Total-*r.Waiting, 0))
 		}
 		ranks = append(ranks, r)
 	}

@@ -91,8 +91,7 @@ func readLoads(body []byte, s *engine.State) error {
 			MaxTokens: l.Get("max_total_num_tokens").Num(), Throughput: l.Get("gen_throughput").Num(), CacheHitRate: l.Get("cache_hit_rate").Num(),
 		}
 		if total := l.Get("num_reqs").Num(); r.Running == nil && total != nil && r.Waiting != nil {
-			running := max(*total-*r.Waiting, 0)
-			r.Running, r.Total = &running, total
+			r.Running, r.Total = engine.FiniteNum(max(*total-*r.Waiting, 0)), total
 		}
 		ranks = append(ranks, r)
 	}

@@ -69,11 +69,9 @@ func readIterations(body []byte, s *engine.State) error {
 		Queues:       last.Get("inflightBatchingStats").Counts(map[string]string{"numPausedRequests": engine.QueueRetracted}),
 	}
 	if used, most, size := kv.Get("usedNumBlocks").Num(), kv.Get("maxNumBlocks").Num(), kv.Get("tokensPerBlock").Num(); used != nil && most != nil && *most > 0 {
-		share := *used / *most
-		r.KVUsage = &share
+		r.KVUsage = engine.FiniteNum(*used / *most)
 		if size != nil {
-			tokens, capacity := *used**size, *most**size
-			r.UsedTokens, r.MaxTokens = &tokens, &capacity
+			r.UsedTokens, r.MaxTokens = engine.FiniteNum(*used**size), engine.FiniteNum(*most**size)
 		}
 	}
 	s.Merge(engine.State{Ranks: []engine.RankState{r}, Capacity: engine.CapacityState{MaxTotalTokens: r.MaxTokens, MaxRunningPerDP: r.MaxRunning}})
