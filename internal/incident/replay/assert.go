@@ -7,7 +7,7 @@ import (
 // names are the figures that an assertion may ask for: the members of a Run.
 var names = []string{
 	"planned", "sent", "succeeded", "failed", "dropped", "failures", "died", "health", "ttft_ms", "e2e_ms", "output_tokens", "duration_s",
-	"send_lag_ms", "slot_wait_ms", "own_lag_ms", "peak_concurrency", "recorded", "text", "tokens", "requests", "server", "verdict", "criteria",
+	"send_lag_ms", "slot_wait_ms", "own_lag_ms", "gap_error_ms", "peak_concurrency", "recorded", "text", "tokens", "requests", "server", "verdict", "criteria",
 }
 
 // Assertions are conditions that a good server meets.

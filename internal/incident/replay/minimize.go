@@ -179,12 +179,13 @@ func (s sought) String() string {
 }
 
 // suspects are the requests that were in flight when the trouble came: those that
-// failed otherwise than by finding no server. nil = no help.
+// failed otherwise than by finding no server, on their first sending at least. nil =
+// no help.
 func suspects(r *Run) (set []int) {
 	for i := range r.Requests {
 		switch o := &r.Requests[i]; {
 		case o.OK:
-		case o.Class == string(sample.ClassConnect), o.Class == string(sample.ClassDropped), o.Class == string(sample.ClassCancelled):
+		case o.Class == string(sample.ClassConnect) && !o.Retried, o.Class == string(sample.ClassDropped), o.Class == string(sample.ClassCancelled):
 		default:
 			set = append(set, i)
 		}

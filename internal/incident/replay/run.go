@@ -100,13 +100,16 @@ type Outcome struct {
 	Finish string  `json:"finish,omitempty"`
 	DueMs  float64 `json:"due_ms"`
 	// SentMs and LagMs are absent where it was never sent.
-	SentMs       *float64 `json:"sent_ms,omitempty"`
-	LagMs        *float64 `json:"send_lag_ms,omitempty"`
-	TTFTMs       *float64 `json:"ttft_ms,omitempty"`
-	E2EMs        *float64 `json:"e2e_ms,omitempty"`
-	InputTokens  int      `json:"input_tokens,omitempty"`
-	OutputTokens int      `json:"output_tokens,omitempty"`
-	TextSHA256   string   `json:"text_sha256,omitempty"` // of greedy answers
+	SentMs *float64 `json:"sent_ms,omitempty"`
+	LagMs  *float64 `json:"send_lag_ms,omitempty"`
+	TTFTMs *float64 `json:"ttft_ms,omitempty"`
+	E2EMs  *float64 `json:"e2e_ms,omitempty"`
+	// Retried: its connection broke without a byte of a reply, and it was sent once
+	// more on a fresh one.
+	Retried      bool   `json:"retried,omitempty"`
+	InputTokens  int    `json:"input_tokens,omitempty"`
+	OutputTokens int    `json:"output_tokens,omitempty"`
+	TextSHA256   string `json:"text_sha256,omitempty"` // of greedy answers
 	// What the recording says, and how the two compare; absent = cannot be compared.
 	Recorded   *dump.Recorded `json:"recorded,omitempty"`
 	TextSame   *bool          `json:"text_same,omitempty"`
@@ -303,7 +306,7 @@ func bad(r *dump.Recorded) bool { return !r.Finished || r.FinishReason == abort 
 // compare is the outcome of a request beside the recorded one.
 func (x *Item) compare(rec *sample.Record) Outcome {
 	o := Outcome{Index: x.Index, ID: x.ID, OK: rec.OK(), Class: string(rec.Class), Error: rec.Error, Status: rec.Status, Finish: rec.Finish,
-		DueMs: nsMs(rec.Sched), InputTokens: rec.InputTokens, OutputTokens: rec.OutputTokens}
+		DueMs: nsMs(rec.Sched), Retried: rec.StaleRetry, InputTokens: rec.InputTokens, OutputTokens: rec.OutputTokens}
 	if rec.Send != sample.Never {
 		o.SentMs, o.LagMs = point(nsMs(rec.Send)), point(nsMs(rec.Send-rec.Sched))
 		if rec.FirstText != sample.Never {
