@@ -22,6 +22,14 @@ type dists struct {
 	ttft, tokenizer, decode                                 []float64
 }
 
+// grow makes room for n records at once: growing bit by bit leaves as much garbage
+// again.
+func (d *dists) grow(n int) {
+	for _, x := range []*[]float64{&d.prompt, &d.completion, &d.cached, &d.retractions, &d.queue, &d.elapsed, &d.ttft, &d.tokenizer, &d.decode} {
+		*x = make([]float64, 0, n)
+	}
+}
+
 // Positions in what [reader] selects.
 const (
 	reqID = iota
@@ -154,6 +162,7 @@ func (p *part) measure() {
 	f := p.figures
 	f.Records = len(p.records)
 	p.config()
+	p.dists.grow(len(p.records))
 	r := p.reader()
 	for i := range p.records {
 		rec := &p.records[i]
@@ -255,7 +264,7 @@ func (p *part) secretHeaders(r *reader, i int) {
 func (p *part) spans() {
 	f := p.figures
 	first, last, end := math.Inf(1), math.Inf(-1), math.Inf(-1)
-	var starts, ends []float64
+	starts, ends := make([]float64, 0, len(p.records)), make([]float64, 0, len(p.records))
 	for _, r := range p.records {
 		if !math.IsNaN(r.start) {
 			first, last = min(first, r.start), max(last, r.start)

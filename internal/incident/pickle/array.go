@@ -167,7 +167,7 @@ func (a *Array) Item(i int) Plain {
 		return Plain{Kind: Float, Float: a.float(b)}
 	case 'c':
 		half := a.Size / 2
-		return Plain{Kind: Str, Text: fmt.Appendf(nil, "(%v%+vj)", a.float(b[:half]), a.float(b[half:]))}
+		return Plain{Kind: Str, Text: fmt.Appendf(nil, "(%g%+gj)", a.float(b[:half]), a.float(b[half:]))}
 	case 'U', 'W':
 		return Plain{Kind: Str, Text: a.characters(b)}
 	}

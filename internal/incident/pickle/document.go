@@ -123,9 +123,9 @@ func (d *Document) warn(at int, format string, args ...any) {
 	d.Warnings = append(d.Warnings, Warning{int64(at), fmt.Sprintf(format, args...)})
 }
 
-func (d *Document) suspect(at int, reason string) {
+func (d *Document) suspect(at int, format string, args ...any) {
 	if len(d.Suspicions) < maxWarnings {
-		d.Suspicions = append(d.Suspicions, Suspicion{int64(at), reason})
+		d.Suspicions = append(d.Suspicions, Suspicion{int64(at), fmt.Sprintf(format, args...)})
 	}
 }
 

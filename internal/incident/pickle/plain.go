@@ -88,7 +88,7 @@ func (d *Document) object2plain(v Value, depth int) Plain {
 		}
 		return p
 	case "builtins.complex":
-		return text(fmt.Sprintf("(%v%+vj)", d.num(arg(0)), d.num(arg(1))))
+		return text(fmt.Sprintf("(%g%+gj)", d.num(arg(0)), d.num(arg(1))))
 	case "builtins.range", "builtins.slice":
 		return text(name.Name + "(" + d.joined(args) + ")")
 	case "datetime.datetime", "datetime.date", "datetime.time":

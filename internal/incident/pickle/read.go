@@ -444,7 +444,7 @@ func (m *machine) call(how int, callee, args Value) (Value, *Error) {
 		return 0, err
 	}
 	if k := callee.Kind(); k != Global {
-		m.suspect(m.at, fmt.Sprintf("it calls what is no name but a %s", k))
+		m.suspect(m.at, "it calls what is no name but a %s", k)
 	}
 	return m.object(how, callee, args), nil
 }
@@ -596,6 +596,6 @@ func (m *machine) watchKey(key Value) {
 	}
 	switch string(text) {
 	case "__setstate__", "__reduce__", "__reduce_ex__", "__class__", "__getattr__", "__del__":
-		m.suspect(m.at, fmt.Sprintf("a state sets %s", text))
+		m.suspect(m.at, "a state sets %s", text)
 	}
 }
