@@ -35,6 +35,9 @@ type requestRow struct {
 	After        int              `json:"after,omitempty"`    // 1 + index of the request whose end this one waits for
 	ThinkNs      int64            `json:"think_ns,omitempty"` // from that end
 	Extra        map[string]any   `json:"extra_request_body,omitempty"`
+	// ReplayOnly says why a recorded request is no single prompt; only a replay can
+	// send it.
+	ReplayOnly string `json:"replay_only,omitempty"`
 }
 
 // WriteRequests writes a request list.
@@ -47,7 +50,8 @@ func WriteRequests(w io.Writer, reqs []Request) error {
 	}
 	for i, q := range reqs {
 		err := enc.Encode(requestRow{
-			q.Prompt, q.PromptTokens, q.Messages, q.InputLen, q.SharedLen, q.OutputLen, int64(q.At), q.After, int64(q.Think), q.Extra,
+			Prompt: q.Prompt, PromptTokens: q.PromptTokens, Messages: q.Messages, InputLen: q.InputLen, SharedLen: q.SharedLen, OutputLen: q.OutputLen,
+			AtNs: int64(q.At), After: q.After, ThinkNs: int64(q.Think), Extra: q.Extra,
 		})
 		if err != nil {
 			return fmt.Errorf("request %d: %w", i, err)
@@ -57,7 +61,8 @@ func WriteRequests(w io.Writer, reqs []Request) error {
 }
 
 // ReadRequests reads a request list as [WriteRequests] writes it. Unknown members
-// are ignored; a newer version is refused.
+// are ignored, requests that only a replay can send are left out; a newer version is
+// refused.
 func ReadRequests(r io.Reader, name string) ([]Request, error) {
 	var out []Request
 	headed := false
@@ -69,6 +74,9 @@ func ReadRequests(r io.Reader, name string) ([]Request, error) {
 		var x requestRow
 		if err := decodeRow(text, &x); err != nil {
 			return err
+		}
+		if x.ReplayOnly != "" {
+			return nil
 		}
 		q := Request{
 			Index: len(out), Prompt: x.Prompt, PromptTokens: x.PromptTokens, Messages: x.Messages, InputLen: x.InputLen, SharedLen: x.SharedLen,
