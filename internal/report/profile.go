@@ -243,6 +243,14 @@ func millisOf(n, whole attrib.Nanos) string {
 	return fmt.Sprintf("%.2f", float64(n)/1e6)
 }
 
+// countLaunches counts launches in words.
+func countLaunches(n int) string {
+	if n == 1 {
+		return "1 launch"
+	}
+	return fmt.Sprintf("%d launches", n)
+}
+
 // micros is a time in microseconds with all its digits.
 func micros(n attrib.Nanos) string { return float(n.Micros()) }
 
@@ -279,7 +287,7 @@ func (v profileView) kernels(t *profile.Tables, stage attrib.Stage) sheet {
 		}
 	}
 	if o := t.Omitted[stage]; o.Launches > 0 {
-		s.after = append(s.after, fmt.Sprintf("%d launches with %s ms (%s) are in rows below the bar of %s", o.Launches, millisOf(o.Total, total), share0(o.Total, total), v.bar()))
+		s.after = append(s.after, fmt.Sprintf("%s with %s ms (%s) in rows below the bar of %s", countLaunches(o.Launches), millisOf(o.Total, total), share0(o.Total, total), v.bar()))
 	}
 	s.empty = "No row reaches the bar of " + v.bar() + "."
 	return fillSheet(s, rows, []col[row]{
@@ -307,7 +315,7 @@ func (v profileView) kernels(t *profile.Tables, stage attrib.Stage) sheet {
 func (v profileView) bar() string {
 	text := fmt.Sprintf("%s %% of the stage", float(v.d.MinShare))
 	if v.d.Limit > 0 {
-		text += fmt.Sprintf(" or %d rows", v.d.Limit)
+		text += fmt.Sprintf(" or %d %s", v.d.Limit, plural(v.d.Limit, "row"))
 	}
 	return text
 }
@@ -322,14 +330,14 @@ func kernelNotes(r *attrib.KernelRow) string {
 	case r.MappedLaunches == r.Launches:
 		notes = append(notes, "source from the mapping trace")
 	case r.MappedLaunches > 0:
-		notes = append(notes, fmt.Sprintf("source of %d launches from the mapping trace", r.MappedLaunches))
+		notes = append(notes, fmt.Sprintf("source of %s from the mapping trace", countLaunches(r.MappedLaunches)))
 	case r.GraphLaunches == r.Launches:
 		notes = append(notes, "in a GPU graph")
 	case r.GraphLaunches > 0:
-		notes = append(notes, fmt.Sprintf("%d launches in a GPU graph", r.GraphLaunches))
+		notes = append(notes, fmt.Sprintf("%s in a GPU graph", countLaunches(r.GraphLaunches)))
 	}
 	if r.ResidueLaunches > 0 {
-		notes = append(notes, fmt.Sprintf("%d launches (%s) from before the recording", r.ResidueLaunches, share0(r.ResidueTotal, r.Total)))
+		notes = append(notes, fmt.Sprintf("%s (%s) from before the recording", countLaunches(r.ResidueLaunches), share0(r.ResidueTotal, r.Total)))
 	}
 	if r.File != "" {
 		notes = append(notes, "generated in "+r.File)

@@ -177,7 +177,7 @@ func (h *triagePage) similar(t *profile.Tables) []string {
 func (h *triagePage) stage(t *profile.Tables, stage attrib.Stage, part int) triageStage {
 	row := t.Stages[stage]
 	s := triageStage{Name: string(stage), Anchor: fmt.Sprintf("%s-%d", stage, part), Share: row.Share,
-		Lead: fmt.Sprintf("%s ms, %s of the GPU time, %d launches", millisOf(row.Total, row.Total), pct(row.Share), row.Launches)}
+		Lead: fmt.Sprintf("%s ms, %s of the GPU time, %s", millisOf(row.Total, row.Total), pct(row.Share), countLaunches(row.Launches))}
 	for _, c := range t.Classes[stage] {
 		if c.Share >= 0.05 {
 			s.Bars = append(s.Bars, triageBar{Class: string(c.Category), Label: pct(c.Share), Index: classIndex(c.Category), Share: c.Share, Wide: c.Share >= 12})

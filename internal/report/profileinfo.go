@@ -104,7 +104,7 @@ func (p *profileText) infoDevice(d *profile.InfoDevice) {
 		if !is {
 			continue
 		}
-		text := fmt.Sprintf("%s ms, %s, %d launches", millisOf(row.Total, row.Total), pct(row.Share), row.Launches)
+		text := fmt.Sprintf("%s ms, %s, %s", millisOf(row.Total, row.Total), pct(row.Share), countLaunches(row.Launches))
 		if n := d.Steps[stage]; n > 0 {
 			text += fmt.Sprintf(", %d marked %s", n, plural(n, "step"))
 		}

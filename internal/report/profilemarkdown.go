@@ -69,7 +69,7 @@ func (m *profileMarkdown) part(t *profile.Tables) {
 		}
 		row := t.Stages[stage]
 		m.line("## Stage %s%s\n", stage, mdText(of))
-		m.line("%s ms, %s of the GPU time, %d launches: %s.\n", millisOf(row.Total, row.Total), pct(row.Share), row.Launches, mdText(classesLine(t, stage)))
+		m.line("%s ms, %s of the GPU time, %s: %s.\n", millisOf(row.Total, row.Total), pct(row.Share), countLaunches(row.Launches), mdText(classesLine(t, stage)))
 		m.sheets("###", m.v.ofStage(t, stage, m.o.tables()))
 	}
 	if whole := m.v.whole(t, m.o.tables()); len(whole) > 0 {

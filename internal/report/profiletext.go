@@ -86,7 +86,7 @@ func (p *profileText) part(t *profile.Tables) {
 			continue
 		}
 		row := t.Stages[stage]
-		p.line("\n" + p.paint(bold, fmt.Sprintf("%s: %s ms, %s of the GPU time, %d launches", strings.ToUpper(string(stage)), millisOf(row.Total, row.Total), pct(row.Share), row.Launches)))
+		p.line("\n" + p.paint(bold, fmt.Sprintf("%s: %s ms, %s of the GPU time, %s", strings.ToUpper(string(stage)), millisOf(row.Total, row.Total), pct(row.Share), countLaunches(row.Launches))))
 		p.para(faint, "", "  ", classesLine(t, stage))
 		for _, s := range p.v.ofStage(t, stage, p.o.tables()) {
 			p.sheet(s)
