@@ -38,6 +38,8 @@ type KernelRow struct {
 	Streams         int   `json:"streams"`
 	// MappedLaunches have their source from the mapping trace.
 	MappedLaunches int `json:"mapped_launches,omitempty"`
+
+	Measured
 }
 
 // SiteRow is the part of a kernel's time that one place in the source started.
@@ -58,6 +60,7 @@ func Kernels(tls ...*Timeline) []KernelRow {
 	totals := map[Stage]int64{}
 	rows := map[kernelKey]*kernelSum{}
 	for _, tl := range tls {
+		args := argReader{t: tl.Trace, known: map[argKey]gpuArgs{}}
 		for i := range tl.Works {
 			w := &tl.Works[i]
 			totals[w.Stage] += w.Dur
@@ -68,6 +71,7 @@ func Kernels(tls ...*Timeline) []KernelRow {
 				rows[key] = k
 			}
 			k.add(tl, w)
+			k.measured.add(args.of(tl.Trace.GPU.At(int(w.Row))), tl.flop(i), w.Dur)
 		}
 	}
 	out := make([]KernelRow, 0, len(rows))
@@ -90,10 +94,11 @@ type kernelKey struct {
 
 // kernelSum adds up one row.
 type kernelSum struct {
-	row     KernelRow
-	sites   map[string]*siteSum
-	streams map[streamKey]bool
-	raw     map[string]bool
+	row      KernelRow
+	sites    map[string]*siteSum
+	streams  map[streamKey]bool
+	raw      map[string]bool
+	measured measureSum
 }
 
 type streamKey struct {
@@ -164,6 +169,7 @@ func (k *kernelSum) finish(stage int64) KernelRow {
 	r.Share = share(int64(r.Total), stage)
 	r.Mean = (r.Total + Nanos(r.Launches)/2) / Nanos(r.Launches)
 	r.Streams = len(k.streams)
+	r.Measured = k.measured.finish(r.Launches)
 	for raw := range k.raw {
 		r.RawNames = append(r.RawNames, raw)
 	}

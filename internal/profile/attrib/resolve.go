@@ -171,6 +171,7 @@ func resolve(t *trace.Trace, o Options, devices []Device) []*Timeline {
 	for i, tl := range tls {
 		tl.Unlinked, tl.Engine, tl.Evidence = unlinked[tl.Scope], d.Engine, d.Evidence
 		r.assign(tl, asked[i])
+		r.countFLOP(tl, asked[i])
 		steps, to := r.marks.stepsOf(tl.Scope)
 		tl.Steps = steps
 		for j := range tl.Works {
@@ -539,9 +540,7 @@ func (r *resolver) assign(tl *Timeline, asked []int32) {
 }
 
 func (r *resolver) take(tl *Timeline, w *Work, q *query) {
-	// An operator that began after the work can't have started it: an id from
-	// before the recording met one of the same number.
-	if q.launch < 0 && q.op >= 0 && r.t.Ops.At(int(q.op)).Start > w.Start {
+	if q.op >= 0 && !r.startedBy(w, q) {
 		return
 	}
 	if q.op >= 0 {

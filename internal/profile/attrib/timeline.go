@@ -85,6 +85,9 @@ type Timeline struct {
 	// Files are source files that the trace gives for generated kernels, by row
 	// of Names.
 	Files map[int32]string
+	// FLOP is the arithmetic of each of Works as far as recorded shapes tell it,
+	// 0 for the others; nil when they tell of none.
+	FLOP []float64
 	// Mapped says how graph-launched work got its sources; nil without a mapping trace.
 	Mapped *MappingUse
 	// Unlinked: External ids of GPU work are another number space than those of
@@ -101,6 +104,13 @@ func (tl *Timeline) Location(w *Work) string {
 		return Unresolved
 	}
 	return tl.Sites[w.Site].Location
+}
+
+func (tl *Timeline) flop(work int) float64 {
+	if tl.FLOP == nil {
+		return 0
+	}
+	return tl.FLOP[work]
 }
 
 // Unresolved stands in place of a location where there is no frame to resolve to.
