@@ -369,7 +369,7 @@ func (a *app) attachReplay(ctx context.Context, r *replayRequest, address string
 // command has started yet, is taken for the recorded engine.
 func (a *app) planReplay(ctx context.Context, r *replayRequest, h *replay.Host, src *replay.Source, d *replay.Document) error {
 	var t replay.Target
-	err := errors.New("there is none yet")
+	err := errors.New("none is named, or none runs yet")
 	if r.url != "" && r.command == nil {
 		t, err = h.Fresh(ctx)
 	}
