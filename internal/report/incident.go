@@ -10,7 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"llmdyno/internal/engine"
 	"llmdyno/internal/incident/signal"
 )
 
@@ -218,7 +217,7 @@ func (d *incidentDoc) target(t signal.TargetSummary, named bool) {
 	}
 	d.Sections = append(d.Sections, sec)
 	d.figures(t)
-	d.ranks(t.PerRank)
+	d.ranks(t)
 }
 
 const dash = "–"
@@ -331,12 +330,12 @@ func (d *incidentDoc) figures(t signal.TargetSummary) {
 	d.Sections = append(d.Sections, sec)
 }
 
-func (d *incidentDoc) ranks(ranks []engine.RankState) {
-	if len(ranks) < 2 {
+func (d *incidentDoc) ranks(t signal.TargetSummary) {
+	if len(t.PerRank) < 2 {
 		return
 	}
 	sec := incidentSection{Title: "By rank", Head: []string{"Rank", "Running", "Waiting", "KV in use", "Tokens/s"}}
-	for _, r := range ranks {
+	for _, r := range t.PerRank {
 		sec.Rows = append(sec.Rows, []string{strconv.Itoa(r.Rank), figNum(r.Running), figNum(r.OwnWaiting()), figShare(r.KVUsage), figNum(r.Throughput)})
 	}
 	d.Sections = append(d.Sections, sec)

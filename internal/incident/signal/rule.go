@@ -314,10 +314,11 @@ func holds(c *expr.Condition, f facts) verdict {
 	return silent
 }
 
-// judge evaluates a rule over facts that are complete but for the logs.
+// judge evaluates a rule over facts that are complete but for the logs. Without a
+// line of any log nobody knows what stands there.
 func (r *Rule) judge(f facts, logs []logLine) (verdict, facts, string) {
 	first := ""
-	if len(r.log) > 0 {
+	if len(r.log) > 0 && len(logs) > 0 {
 		g := facts{}
 		for k, v := range f {
 			g[k] = v
