@@ -21,7 +21,7 @@ type pending struct {
 	path string
 	h    handle
 	done bool
-	lazy bool // [Run.Settle] makes it durable
+	lazy bool // of a private folder, which does not wait for the disk
 }
 
 func (r *Run) begin(name string) (*pending, error) {

@@ -4,20 +4,19 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
-
-	"golang.org/x/sys/unix"
 )
 
-// privateDisk makes files for their owner alone and leaves durability to one
-// call at the end ([Run.Settle]): a capture of many servers writes thousands of
-// small files at once.
+// privateDisk makes files for their owner alone and does not wait for the disk: a
+// capture of many servers writes thousands of small files at once, and nothing
+// resumes from them.
 type privateDisk struct{}
 
 type privateFile struct{ *os.File }
 
-// Sync is left to Settle.
+// Sync is left to the system.
 func (privateFile) Sync() error { return nil }
 
 func (privateDisk) create(path string, flag int) (handle, error) {
@@ -49,17 +48,11 @@ func (r *Run) WriteHidden(name string, data []byte) ([]byte, error) {
 	return hidden, r.writeWhole(name, hidden)
 }
 
-// Settle makes everything in the folder durable and releases it, without a trace
-// of the lock.
+// Settle releases the folder without a trace of the lock. When its files reach
+// the disk is left to the system.
 func (r *Run) Settle() error {
-	dir, err := os.Open(r.dir)
-	if err == nil {
-		err = unix.Syncfs(int(dir.Fd()))
-		dir.Close()
-	}
 	r.Close()
-	os.Remove(filepath.Join(r.dir, lockName))
-	if err != nil && !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENOTSUP) {
+	if err := os.Remove(filepath.Join(r.dir, lockName)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("writing %s: %w", r.dir, explain(err))
 	}
 	return nil

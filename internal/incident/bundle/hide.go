@@ -41,7 +41,7 @@ func hidePrompts(body []byte) []byte {
 	if trimmed := bytes.TrimSpace(body); len(trimmed) > 0 && (trimmed[0] == '{' || trimmed[0] == '[') && json.Valid(trimmed) {
 		return hideInJSON(body)
 	}
-	if !promptHint.Match(body) {
+	if isMetrics(body) || !promptHint.Match(body) {
 		return body
 	}
 	var out bytes.Buffer
@@ -53,6 +53,11 @@ func hidePrompts(body []byte) []byte {
 		}
 	}
 	return out.Bytes()
+}
+
+// isMetrics tells the Prometheus text format, in which nobody writes prompts.
+func isMetrics(body []byte) bool {
+	return bytes.HasPrefix(body, []byte("# HELP ")) || bytes.HasPrefix(body, []byte("# TYPE "))
 }
 
 // hideInJSON leaves every byte outside of prompts as it is.
