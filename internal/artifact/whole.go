@@ -65,6 +65,20 @@ func writeThrough(path string, data []byte) error {
 // its content passes the redaction line by line, in the form that its name asks
 // for (.gz, .zst). Nothing stands under its name before Commit.
 func CreateWhole(path string, r *Redactor) (*File, error) {
+	if r == nil {
+		r = NewRedactor()
+	}
+	return createWhole(path, func(w io.WriteCloser) io.WriteCloser { return chain{r.Writer(w), w} })
+}
+
+// CreateRedacted is CreateWhole for content whose texts have passed the redaction
+// before they were multiplied: a pattern that is repeated, names that many lines
+// share. Nothing else may be written with it.
+func CreateRedacted(path string) (*File, error) {
+	return createWhole(path, func(w io.WriteCloser) io.WriteCloser { return w })
+}
+
+func createWhole(path string, through func(io.WriteCloser) io.WriteCloser) (*File, error) {
 	abs, err := filepath.Abs(path)
 	if err != nil {
 		return nil, fmt.Errorf("writing %s: %w", path, err)
@@ -75,9 +89,6 @@ func CreateWhole(path string, r *Redactor) (*File, error) {
 	if target, err := filepath.EvalSymlinks(abs); err == nil {
 		abs = target
 	}
-	if r == nil {
-		r = NewRedactor()
-	}
 	run := &Run{dir: filepath.Dir(abs), disk: realDisk{}}
 	p, err := run.begin(filepath.Base(abs))
 	if err != nil {
@@ -87,7 +98,7 @@ func CreateWhole(path string, r *Redactor) (*File, error) {
 	if err != nil {
 		return nil, p.fail(err)
 	}
-	return &File{p: p, w: chain{r.Writer(z), z}}, nil
+	return &File{p: p, w: through(z)}, nil
 }
 
 // chain writes to its first and closes all, in order.

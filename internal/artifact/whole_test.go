@@ -1,10 +1,13 @@
 package artifact
 
 import (
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"llmdyno/internal/compress"
 )
 
 func TestWriteWhole(t *testing.T) {
@@ -66,5 +69,54 @@ func TestWriteWholeFails(t *testing.T) {
 	}
 	if entries, _ := os.ReadDir(dir); len(entries) != 1 {
 		t.Errorf("left behind: %v", entries)
+	}
+}
+
+func TestCreateWhole(t *testing.T) {
+	dir := t.TempDir()
+	r := NewRedactor()
+	r.AddSecret("hunter2-hunter2")
+	for _, name := range []string{"a.json", "a.json.gz", "a.json.zst"} {
+		path := filepath.Join(dir, name)
+		f, err := CreateWhole(path, r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := f.Write([]byte("one hunter2-hunter2\ntwo\n")); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := os.Stat(path); err == nil {
+			t.Errorf("%s stands under its name before it is whole", name)
+		}
+		if err := f.Commit(); err != nil {
+			t.Fatal(err)
+		}
+		in, err := os.Open(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		z, err := compress.NewReader(in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := io.ReadAll(z)
+		in.Close()
+		if err != nil || strings.Contains(string(text), "hunter2") || !strings.HasSuffix(string(text), "\ntwo\n") {
+			t.Errorf("%s holds %q, %v", name, text, err)
+		}
+	}
+	f, err := CreateRedacted(filepath.Join(dir, "b"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.Abort()
+	left, _ := filepath.Glob(filepath.Join(dir, "*b*"))
+	if len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+	for _, path := range []string{dir, os.DevNull} {
+		if _, err := CreateWhole(path, nil); err == nil || !strings.Contains(err.Error(), "no regular file") {
+			t.Errorf("%s: %v", path, err)
+		}
 	}
 }

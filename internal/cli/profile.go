@@ -93,15 +93,20 @@ func (a *app) writeOut(out string, render func(io.Writer) error) error {
 	return nil
 }
 
-// writeLarge writes what is too large to hold, in the form that the name asks for.
-func (a *app) writeLarge(out string, write func(io.Writer) error) error {
+// writeLarge writes what is too large to hold, in the form that the name asks for;
+// redacted says that its texts have passed the redaction.
+func (a *app) writeLarge(out string, redacted bool, write func(io.Writer) error) error {
 	if out == "-" {
 		if a.outWidth > 0 {
 			return failf(ExitUsage, "name a file with --out, or redirect standard output", "a trace is not shown on a terminal")
 		}
 		return write(a.stdout)
 	}
-	f, err := artifact.CreateWhole(out, a.redactor)
+	create := func() (*artifact.File, error) { return artifact.CreateWhole(out, a.redactor) }
+	if redacted {
+		create = func() (*artifact.File, error) { return artifact.CreateRedacted(out) }
+	}
+	f, err := create()
 	if err != nil {
 		return fail(ExitFailed, "", err)
 	}

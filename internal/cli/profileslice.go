@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"llmdyno/internal/compress"
 	"llmdyno/internal/profile"
 	"llmdyno/internal/profile/trace"
 )
@@ -103,7 +104,7 @@ func (a *app) sliceTrace(ctx context.Context, path string, r *sliceRequest, toGi
 		cut.ByLaunch = stage != "" || r.steps > 0
 	}
 	var stats trace.SliceStats
-	err = a.writeLarge(r.out, func(w io.Writer) (err error) {
+	err = a.writeLarge(r.out, false, func(w io.Writer) (err error) {
 		stats, err = trace.Slice(ctx, in, w, cut)
 		if err == nil && stats.Kept == 0 {
 			return failf(ExitNo, "see what is there with: llmdyno profile info "+path, "slicing %s: no event of the trace fits", path)
@@ -242,12 +243,15 @@ func (a *app) synthTrace(ctx context.Context, path string, r *synthRequest) erro
 			return err
 		}
 	}
+	if in, err = a.redacted(in, path); err != nil {
+		return err
+	}
 	o := trace.SynthOptions{Copies: r.copies, Bytes: size, Source: path}
 	if r.text && r.size == "" {
 		o.Copies = max(r.copies, 1)
 	}
 	var stats trace.SynthStats
-	err = a.writeLarge(r.out, func(w io.Writer) (err error) {
+	err = a.writeLarge(r.out, true, func(w io.Writer) (err error) {
 		stats, err = trace.Synth(ctx, in, w, o)
 		return err
 	})
@@ -256,6 +260,34 @@ func (a *app) synthTrace(ctx context.Context, path string, r *synthRequest) erro
 	}
 	a.logf("%s: %d events, %d bytes of text, %d %s", r.out, stats.Events, stats.Bytes, stats.Copies, map[bool]string{true: "copy", false: "copies"}[stats.Copies == 1])
 	return nil
+}
+
+// maxPattern bounds a trace that is repeated, in bytes of text: it is held in memory.
+const maxPattern = 1 << 30
+
+// redacted is a trace whose texts have passed the redaction: once, before they are
+// repeated.
+func (a *app) redacted(in io.Reader, path string) (io.Reader, error) {
+	z, err := compress.NewReader(in)
+	if err != nil {
+		return nil, fail(ExitFailed, "", fmt.Errorf("reading %s: %w", path, err))
+	}
+	defer z.Close()
+	var text bytes.Buffer
+	w := a.redactor.Writer(&text)
+	n, err := io.Copy(w, io.LimitReader(z, maxPattern+1))
+	switch {
+	case n > maxPattern:
+		return nil, failf(ExitFailed, "cut it smaller first: llmdyno profile slice", "%s has more than %d MiB of text to repeat", path, maxPattern>>20)
+	case err != nil && n == 0:
+		return nil, fail(ExitFailed, "", fmt.Errorf("reading %s: %w", path, err))
+	case err != nil:
+		a.logf("warning: %s is not whole (%v): what precedes the break is repeated", path, err)
+	}
+	if err := w.Close(); err != nil {
+		return nil, fail(ExitFailed, "", err)
+	}
+	return &text, nil
 }
 
 // timeline turns the text form into the profiler's JSON.

@@ -180,12 +180,12 @@ func (a *app) triage(ctx context.Context, r *triageRequest, formatGiven bool) er
 }
 
 func (a *app) writePerfetto(path string, d *profile.Document) error {
-	f, err := artifact.CreateWhole(path, a.redactor)
+	f, err := artifact.CreateRedacted(path)
 	if err != nil {
 		return fail(ExitFailed, "", err)
 	}
 	defer f.Abort()
-	if err := report.ProfilePerfetto(f, d); err != nil {
+	if err := report.ProfilePerfetto(f, d, a.redactor.String); err != nil {
 		return fail(ExitFailed, "", err)
 	}
 	if err := f.Commit(); err != nil {

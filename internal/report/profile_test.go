@@ -288,8 +288,11 @@ type perfettoTrace struct {
 func TestPerfettoTrace(t *testing.T) {
 	for name, d := range map[string]*profile.Document{"one": triageText(t, serving()), "ranks": ranksOf(t), "hostile": triageText(t, hostileNames()), "cpu": triageText(t, "op 1 2 aten::mm")} {
 		var b bytes.Buffer
-		if err := ProfilePerfetto(&b, d); err != nil {
+		if err := ProfilePerfetto(&b, d, func(s string) string { return strings.ReplaceAll(s, "gemm_bf16", "[hidden]") }); err != nil {
 			t.Fatal(err)
+		}
+		if strings.Contains(b.String(), "gemm_bf16") {
+			t.Errorf("%s: a text went around the redaction", name)
 		}
 		var got perfettoTrace
 		if err := json.Unmarshal(b.Bytes(), &got); err != nil {

@@ -17,12 +17,13 @@ import (
 // ProfilePerfetto writes the GPU work of a triage as Chrome-trace JSON that
 // ui.perfetto.dev and chrome://tracing open: the streams with what was found of
 // each kernel, and above them tracks for steps, stages, verdicts and classes. The
-// document must have been made with profile.Request.Keep.
+// document must have been made with profile.Request.Keep. Every text of the trace
+// passes hide, once.
 //
 // Format: "Trace Event Format", Google, docs.google.com/document/d/1CvAClvFfyA5R-PhYUmn5OOQtYMH4h6I0nSsKchNAySU,
 // read November 2026: complete events (ph X) with ts and dur in microseconds, metadata (ph M).
-func ProfilePerfetto(w io.Writer, d *profile.Document) error {
-	p := &perfetto{w: bufio.NewWriterSize(w, 256<<10)}
+func ProfilePerfetto(w io.Writer, d *profile.Document, hide func(string) string) error {
+	p := &perfetto{w: bufio.NewWriterSize(w, 256<<10), hide: hide}
 	p.base = firstWork(d)
 	p.text(`{"displayTimeUnit":"ns","otherData":{"tool":"llmdyno profile triage","first_event_ns":"` + strconv.FormatInt(p.base, 10) + `"},` + "\n" + `"traceEvents":[`)
 	for i, t := range (profileView{d}).parts() {
@@ -55,6 +56,7 @@ func firstWork(d *profile.Document) int64 {
 }
 
 type perfetto struct {
+	hide  func(string) string
 	w     *bufio.Writer
 	base  int64 // ns since the epoch that are taken off every time
 	shift int64 // what is added to a time of the timeline at hand
@@ -101,7 +103,7 @@ func (p *perfetto) timeline(t *profile.Tables, tl *attrib.Timeline, pid int) {
 func (p *perfetto) quoted(s string) string {
 	q, known := p.texts[s]
 	if !known {
-		b, err := json.Marshal(clean(s))
+		b, err := json.Marshal(p.hide(clean(s)))
 		if err != nil { // never: a string
 			b = []byte(`""`)
 		}
