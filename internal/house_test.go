@@ -88,6 +88,8 @@ var mayImport = map[string][]string{
 	// Makes the model file that a real engine on a small machine serves.
 	"internal/tinymodel": {},
 	"scripts/tinymodel":  {"internal/tinymodel"},
+	// Makes large dumps to measure the reader with.
+	"scripts/bigdump": {"internal/engine/sglang/dumptest"},
 	// Kills runs and resumes them, from outside as a user would.
 	"scripts/killresume": {},
 	// What other projects' clients and ours are held against.
