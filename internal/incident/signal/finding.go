@@ -217,7 +217,7 @@ func rank(found []Finding) {
 // left out that another one explains, and what only says that something was not
 // seen behind what was.
 func top(found []Finding) []Finding {
-	var out []Finding
+	out := []Finding{}
 	for _, f := range found {
 		if !hidden(f, found) {
 			out = append(out, f)
