@@ -11,6 +11,7 @@ bundles of its endpoints, request and crash dumps. Nothing of a dump is ever run
   llmdyno incident dump crash_dumps/
   llmdyno incident dump crash_dump_2026-05-02_10-41-00.pkl --to requests.jsonl`,
 		newIncidentCollectCommand(a),
+		newIncidentWatchCommand(a),
 		newIncidentVerifyCommand(a),
 		newIncidentRedactCommand(a),
 		newSummarizeCommand(a),

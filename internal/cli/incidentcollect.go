@@ -24,14 +24,14 @@ import (
 
 // collectRequest is what `llmdyno incident collect` is asked for.
 type collectRequest struct {
-	urls, includes, logs, dumps      []string
-	targets, k8s, slurm              string
-	port, metricsPort                int
-	framework, tokenEnv, out, format string
-	proxy, ca                        string
-	insecure, keepPrompts, noHost    bool
-	timeout, deadline, watch, every  time.Duration
-	maxBody, logBytes                int64
+	urls, includes, logs, dumps                 []string
+	targets, k8s, slurm                         string
+	port, metricsPort                           int
+	framework, tokenEnv, out, format            string
+	proxy, ca                                   string
+	insecure, keepPrompts, noHost, includeDumps bool
+	timeout, deadline, watch, every             time.Duration
+	maxBody, logBytes                           int64
 }
 
 const collectSee = "see: llmdyno incident collect --help"
@@ -99,6 +99,7 @@ func (r *collectRequest) flags(c *cobra.Command) {
 	f.StringArrayVar(&r.logs, "logs", nil, "log file whose end goes in; may be repeated")
 	f.Int64Var(&r.logBytes, "log-bytes", 4<<20, "bytes of each log's end")
 	f.StringArrayVar(&r.dumps, "dumps", nil, "folder or file of request or crash dumps, to be listed; may be repeated")
+	f.BoolVar(&r.includeDumps, "include-dumps", false, "the requests of the dumps go in, too, in the neutral form and redacted")
 	f.BoolVar(&r.keepPrompts, "keep-prompts", false, "keep prompts and generated text")
 	f.BoolVar(&r.noHost, "no-host", false, "nothing of this machine")
 	f.StringVar(&r.proxy, "proxy", "", "HTTP proxy to go through, as a URL (default: none, whatever the environment says)")
@@ -118,6 +119,11 @@ func (a *app) runCollect(ctx context.Context, r *collectRequest) error {
 		return err
 	}
 	o.Watch = r.watch
+	return a.collectAndShow(ctx, r, o, found)
+}
+
+// collectAndShow makes one bundle and says what came of it.
+func (a *app) collectAndShow(ctx context.Context, r *collectRequest, o collect.Options, found []collect.Found) error {
 	if r.out == "" {
 		r.out = "incident-" + time.Now().UTC().Format("20060102-150405") + ".tar.zst"
 	}
@@ -209,7 +215,13 @@ func (a *app) collectOptions(ctx context.Context, r *collectRequest) (collect.Op
 			}
 		}
 	}
+	if r.includeDumps && len(r.dumps) == 0 {
+		return o, nil, failf(ExitUsage, "name them with --dumps", "--include-dumps: there are no dumps")
+	}
 	o.Host = a.hostOptions(r)
+	if r.includeDumps {
+		o.Host.TakeDump = func(path string) ([]byte, error) { return a.takeDump(ctx, path) }
+	}
 	found, err := a.collectTargets(ctx, r, &o)
 	return o, found, err
 }

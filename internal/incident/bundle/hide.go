@@ -31,7 +31,7 @@ var promptKeys = map[string]bool{
 	"input_text": true, "origin_input_text": true, "output_text": true, "generated_text": true, "completion": true,
 	"reasoning_content": true, "system_prompt": true, "user_prompt": true, "suffix": true, "arguments": true,
 	"input_ids": true, "prompt_token_ids": true, "output_ids": true, "output_token_ids": true, "token_ids": true,
-	"origin_input_ids": true, "prompt_tokens_ids": true, "image_data": true, "audio_data": true, "video_data": true,
+	"origin_input_ids": true, "prompt_tokens": true, "image_data": true, "audio_data": true, "video_data": true,
 	"image_url": true, "decoded_text": true,
 }
 
