@@ -18,18 +18,18 @@ import (
 // server is what a made-up server answers; the zero value of a field leaves the
 // healthy answer of its kind.
 type server struct {
-	health, generate     int // HTTP status; -1 = refused, -2 = no answer in time
-	modelInfo, info      string
-	infoStatus           int
-	loads                string
-	metrics              string
-	metricsStatus        int
-	rounds               []round // 10 s apart, the last 10 s before the rest
-	logs                 []string
-	without              []string // probes that are not asked
-	before               *server  // a minute earlier
-	vllm                 bool
-	loadsIsHTML, refused bool
+	health, generate int // HTTP status; -1 = refused, -2 = no answer in time
+	modelInfo, info  string
+	infoStatus       int
+	loads            string
+	metrics          string
+	metricsStatus    int
+	rounds           []round // 10 s apart, the last 10 s before the rest
+	logs             []string
+	without          []string // probes that are not asked
+	before           *server  // a minute earlier
+	vllm             bool
+	refused          bool
 }
 
 type round struct{ metrics, loads string }
