@@ -36,8 +36,23 @@ var promptKeys = map[string]bool{
 }
 
 // hidePrompts replaces prompts in a JSON document, in lines of them, and in the
-// log lines of the engines.
+// log lines of the engines, until nothing changes any more: what is no JSON may
+// become some when a prompt is gone.
 func hidePrompts(body []byte) []byte {
+	for range maxPasses {
+		next := hideOnce(body)
+		if bytes.Equal(next, body) {
+			break
+		}
+		body = next
+	}
+	return body
+}
+
+// maxPasses bounds the repetition.
+const maxPasses = 8
+
+func hideOnce(body []byte) []byte {
 	if trimmed := bytes.TrimSpace(body); len(trimmed) > 0 && (trimmed[0] == '{' || trimmed[0] == '[') && json.Valid(trimmed) {
 		return hideInJSON(body)
 	}
@@ -160,10 +175,17 @@ func walkJSON(body []byte, see func(jsonValue)) {
 	}
 }
 
+// maxPath bounds the levels that a path names: documents may nest as deep as they like.
+const maxPath = 16
+
 func pathOf(stack []level) string {
 	var b strings.Builder
 	b.WriteByte('$')
-	for _, l := range stack {
+	for i, l := range stack {
+		if i == maxPath {
+			b.WriteString("…")
+			break
+		}
 		if l.object {
 			b.WriteString("." + l.key)
 		} else {
