@@ -20,11 +20,11 @@ import (
 
 // sliceRequest is what `llmdyno profile slice` is asked for.
 type sliceRequest struct {
-	out, stage, framework string
-	from, to              time.Duration
-	steps                 int
-	ranks, pids           []string
-	streams               []int64
+	out, stage  string
+	from, to    time.Duration
+	steps       int
+	ranks, pids []string
+	streams     []int64
 }
 
 func newProfileSliceCommand(a *app) *cobra.Command {
@@ -312,7 +312,7 @@ func sizeFlag(value string) (int64, error) {
 		return 0, nil
 	}
 	bad := failf(ExitUsage, "give a size such as 600MB or 2GB", "--size %q is no size", value)
-	number := strings.TrimRight(value, "BKMGTiBkmgb")
+	number := strings.TrimRight(value, "BKMGTibkmgt")
 	units := map[string]float64{"": 1, "b": 1, "kb": 1e3, "mb": 1e6, "gb": 1e9, "tb": 1e12, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30, "tib": 1 << 40}
 	unit, known := units[strings.ToLower(value[len(number):])]
 	n, err := strconv.ParseFloat(number, 64)
