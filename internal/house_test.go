@@ -67,11 +67,11 @@ var mayImport = map[string][]string{
 	"internal/load/sample":  {},
 	"internal/launch":       {"internal/client", "internal/artifact", "internal/engine", "internal/load/sample"},
 	// The client fills the record of a request, so it sees the leaf that holds it.
-	"internal/client":   {"internal/engine", "internal/load/sample", "internal/metrictext"},
+	"internal/client": {"internal/engine", "internal/load/sample", "internal/metrictext"},
 	// Pages of metrics; alone in knowing the Prometheus parser.
 	"internal/metrictext": {},
-	"internal/sim":      {"internal/engine"},
-	"internal/artifact": {"internal/lines", "internal/compress"},
+	"internal/sim":        {"internal/engine"},
+	"internal/artifact":   {"internal/lines", "internal/compress"},
 	// Lines of text from outside, none longer than a bound.
 	// The one door to compressed files.
 	"internal/compress":          {},

@@ -16,12 +16,11 @@ type member struct{ key, value string }
 // layout is how a writer puts white space.
 type layout struct {
 	name                      string
-	open, between, end, colon string   // around the members of an event
-	line                      []int    // kineto: several members per line, by count
-	argOpen, argSep, argEnd   string   // around args
-	eventSep                  string   // between two events
-	head, tail                string   // around the array
-	meta                      []member // before it
+	open, between, end, colon string // around the members of an event
+	line                      []int  // kineto: several members per line, by count
+	argOpen, argSep, argEnd   string // around args
+	eventSep                  string // between two events
+	head, tail                string // around the array
 }
 
 // The layouts that occur: kineto's own (several fields per line), its newer form
