@@ -10,6 +10,7 @@ func (s *OverlapSummary) Add(o OverlapSummary) {
 	s.HiddenUS += o.HiddenUS
 	s.ExposedUS += o.ExposedUS
 	s.CollectiveUS += o.CollectiveUS
+	s.Aside += o.Aside
 	s.StageBusyUS = addStages(s.StageBusyUS, o.StageBusyUS)
 	s.StageCommUS = addStages(s.StageCommUS, o.StageCommUS)
 }

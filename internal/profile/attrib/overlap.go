@@ -38,6 +38,9 @@ type OverlapSummary struct {
 	HiddenUS     Nanos           `json:"hidden_us"`         // Σ of all kernels; hidden + exposed = sum_of_durations_us
 	ExposedUS    Nanos           `json:"exposed_us"`
 	CollectiveUS Nanos           `json:"exposed_communication_us"` // exposed time of collectives alone
+	// Aside counts works that began while more others ran than any GPU runs at
+	// once. They count as exposed.
+	Aside int `json:"not_shared_out,omitempty"`
 	// StageCommUS is that time by the stage of the collective.
 	StageCommUS map[Stage]Nanos `json:"per_stage_exposed_communication_us,omitempty"`
 }

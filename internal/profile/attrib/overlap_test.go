@@ -264,3 +264,26 @@ func BenchmarkU46Sweep(b *testing.B) {
 		})
 	}
 }
+
+// TestCrowdedTimeline: a file in which thousands of works run at once costs no more
+// than the number of works times a constant, and each of them is still accounted for.
+func TestCrowdedTimeline(t *testing.T) {
+	const n = 3000
+	var text strings.Builder
+	for i := range n {
+		fmt.Fprintf(&text, "kernel 0 %d a_gemm stream=%d\n", 10+i%2, i%3)
+	}
+	tl := timelineOf(t, text.String())
+	s := sweep(tl)
+	if s.looked > 2*n*maxAtOnce || s.aside != n-maxAtOnce {
+		t.Errorf("%d works looked at, %d aside", s.looked, s.aside)
+	}
+	for i := range s.times {
+		if got := s.times[i].hidden + s.times[i].exposed; got != tl.Works[i].Dur {
+			t.Fatalf("work %d: %d ns of %d", i, got, tl.Works[i].Dur)
+		}
+	}
+	if s.union != 11_000 || s.cross != 11_000 || s.maxStreams != 3 || len(s.gaps) != 0 {
+		t.Errorf("busy %d, cross %d, %d streams, gaps %v", s.union, s.cross, s.maxStreams, s.gaps)
+	}
+}

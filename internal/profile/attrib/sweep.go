@@ -78,6 +78,7 @@ type swept struct {
 	streamsUsed int
 	gaps        []span // between two busy stretches
 	looked      int    // works looked at over all slices: what the sweep costs
+	aside       int    // works that took no part in sharing
 }
 
 type span struct{ from, to int64 }
@@ -89,9 +90,14 @@ type edge struct {
 	end  bool
 }
 
+// maxAtOnce is how many works share time with one another at most: no GPU runs that
+// many kernels at once. Further ones count as busy and as exposed, and hide nothing.
+const maxAtOnce = 256
+
 // running is what runs at one moment.
 type running struct {
-	works     []int32       // ordered by arrival
+	works     []int32        // ordered by arrival
+	aside     map[int32]bool // works beyond maxAtOnce
 	perStream map[int32]int // works by stream
 	compute   map[int32]int // compute kernels by stream
 	perStage  map[Stage]int
@@ -102,7 +108,7 @@ type running struct {
 func sweep(tl *Timeline) *swept {
 	s := &swept{times: make([]workTimes, len(tl.Works)), busy: map[Stage]int64{}}
 	edges := edgesOf(tl)
-	a := running{perStream: map[int32]int{}, compute: map[int32]int{}, perStage: map[Stage]int{}}
+	a := running{aside: map[int32]bool{}, perStream: map[int32]int{}, compute: map[int32]int{}, perStage: map[Stage]int{}}
 	used := map[int32]bool{}
 	for i := range tl.Works {
 		s.sum += tl.Works[i].Dur
@@ -113,13 +119,17 @@ func sweep(tl *Timeline) *swept {
 	for i, e := range edges {
 		switch {
 		case i == 0:
-		case len(a.works) > 0 && e.at > last:
+		case len(a.perStream) > 0 && e.at > last:
 			s.slice(tl, &a, e.at-last)
-		case len(a.works) == 0 && e.at > last:
+		case e.at > last:
 			s.gaps = append(s.gaps, span{last, e.at})
 		}
 		last = e.at
 		a.apply(tl, e)
+		if !e.end && a.aside[e.work] {
+			s.aside++
+			s.times[e.work].exposed = tl.Works[e.work].Dur
+		}
 		s.maxStreams = max(s.maxStreams, len(a.perStream))
 	}
 	return s
@@ -151,10 +161,17 @@ func (a *running) apply(tl *Timeline, e edge) {
 	w := &tl.Works[e.work]
 	compute := tl.Names[w.Name].Class.Group() == kernel.GroupCompute
 	d := 1
-	if e.end {
+	switch {
+	case e.end && a.aside[e.work]:
 		d = -1
-		a.works = slices.Delete(a.works, slices.Index(a.works, e.work), slices.Index(a.works, e.work)+1)
-	} else {
+		delete(a.aside, e.work)
+	case e.end:
+		d = -1
+		i := slices.Index(a.works, e.work)
+		a.works = slices.Delete(a.works, i, i+1)
+	case len(a.works) >= maxAtOnce:
+		a.aside[e.work] = true
+	default:
 		a.works = append(a.works, e.work)
 	}
 	count(a.perStream, w.Stream, d)
@@ -185,12 +202,19 @@ func (s *swept) slice(tl *Timeline, a *running, ns int64) {
 		return
 	}
 	s.cross += ns
+	if len(a.works) == 0 { // only such as stand aside are left
+		return
+	}
 	best, second := rivals(tl, a.works)
 	for _, i := range a.works {
 		w := &tl.Works[i]
 		p := best
 		if tl.Works[p].Stream == w.Stream {
 			p = second
+		}
+		if p < 0 { // behind works that stand aside
+			s.times[i].exposed += ns
+			continue
 		}
 		others := len(a.compute)
 		if a.compute[w.Stream] > 0 {
@@ -233,7 +257,7 @@ func rivals(tl *Timeline, works []int32) (best, second int32) {
 func (s *swept) summary(tl *Timeline) OverlapSummary {
 	sum := OverlapSummary{
 		BusyUS: Nanos(s.union), CrossUS: Nanos(s.cross), MaxStreams: s.maxStreams, SumUS: Nanos(s.sum),
-		Streams: s.streamsUsed, StageBusyUS: map[Stage]Nanos{},
+		Streams: s.streamsUsed, Aside: s.aside, StageBusyUS: map[Stage]Nanos{},
 	}
 	for stage, ns := range s.busy {
 		sum.StageBusyUS[stage] = Nanos(ns)

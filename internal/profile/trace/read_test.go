@@ -10,6 +10,7 @@ import (
 	"math/big"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -508,4 +509,21 @@ func TestLegacyCategoriesAndKeysAreRead(t *testing.T) {
 	agree(t, []byte(`{"traceEvents":[{"ph":"X","cat":"Kernel","name":"k","pid":0,"tid":"stream 7","ts":1,"dur":2,"args":{"external id":12,"correlation":3,"stream":7,"device":1}},
 	{"ph":"X","cat":"Runtime","name":"cudaLaunchKernel","pid":5,"tid":5,"ts":0,"dur":1,"args":{"external id":"12","correlation":3}},
 	{"ph":"X","cat":"Memset","name":"m","pid":0,"tid":7,"ts":4,"dur":2},{"ph":"X","cat":"Operator","name":"aten::mm","pid":5,"tid":5,"ts":0,"dur":9}]}`))
+}
+
+// TestLongEventIsNotCopiedAgainAndAgain: a long event costs memory in proportion to
+// its length, however small the blocks are that it comes in.
+func TestLongEventIsNotCopiedAgainAndAgain(t *testing.T) {
+	const length, size = 16 << 20, 32 << 10
+	doc := `{"traceEvents":[{"ph":"X","cat":"kernel","ts":1,"dur":1,"pid":0,"tid":7,"name":"` + strings.Repeat("k", length) + `"}]}`
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	tr, err := read([]byte(doc), Options{block: size})
+	runtime.ReadMemStats(&after)
+	if err != nil || tr.GPU.Len() != 1 {
+		t.Fatal(tr, err)
+	}
+	if got := after.TotalAlloc - before.TotalAlloc; got > 12*length {
+		t.Errorf("%d bytes were allocated for an event of %d", got, length)
+	}
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 )
 
 // sink takes what a scanner finds.
@@ -106,7 +107,10 @@ func (s *scanner) fill() error {
 			s.src.release(s.mem)
 			s.mem = blk.mem
 		} else {
-			s.b = append(rest[:len(rest):len(rest)], blk.mem[headroom:headroom+blk.n]...)
+			if s.mem != nil { // rest lies in a block, which goes back
+				rest = slices.Grow(rest[:len(rest):len(rest)], want+blk.n)
+			}
+			s.b = append(rest, blk.mem[headroom:headroom+blk.n]...)
 			s.src.release(blk.mem)
 			s.src.release(s.mem)
 			s.mem = nil
