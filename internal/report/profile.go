@@ -342,7 +342,32 @@ func kernelNotes(r *attrib.KernelRow) string {
 	if r.File != "" {
 		notes = append(notes, "generated in "+r.File)
 	}
-	return strings.Join(notes, "; ")
+	return strings.Join(append(notes, kernelRates(r)...), "; ")
+}
+
+// kernelRates are what the trace records of a kernel beside its time.
+func kernelRates(r *attrib.KernelRow) []string {
+	var notes []string
+	add := func(format string, args ...any) { notes = append(notes, fmt.Sprintf(format, args...)) }
+	switch {
+	case r.FLOPLaunches == r.Launches:
+		add("%.3g TFLOP/s", r.TFLOPS)
+	case r.FLOPLaunches > 0:
+		add("%.3g TFLOP/s in the %d launches of known shape", r.TFLOPS, r.FLOPLaunches)
+	}
+	if r.Bytes > 0 {
+		add("%.3g MB at %.3g GB/s", float64(r.Bytes)/1e6, r.Bandwidth)
+	}
+	if r.MessageBytes > 0 {
+		add("%.3g MB given, %.3g GB/s, waiting counted", float64(r.MessageBytes)/1e6, r.AlgorithmSpeed)
+	}
+	if r.BusSpeed > 0 {
+		add("%.3g GB/s on the bus", r.BusSpeed)
+	}
+	if r.Occupancy != nil {
+		add("est. occupancy %.0f %%", *r.Occupancy)
+	}
+	return notes
 }
 
 func kernelDetail(r *attrib.KernelRow) string {

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -426,5 +427,26 @@ func (s triageSeen) check(t *testing.T, tables int, drawn bool) {
 	}
 	if drawn != (s.Painted > 500) || drawn != (s.Bars > 0) || drawn != strings.Contains(s.Tip, "begins at") {
 		t.Errorf("drawn: want %v, got %d pixels, %d bars, tip %q", drawn, s.Painted, s.Bars, s.Tip)
+	}
+}
+
+// TestKernelRates: what is recorded is said, what is not leaves no trace.
+func TestKernelRates(t *testing.T) {
+	none := attrib.KernelRow{Launches: 2}
+	if got := kernelRates(&none); len(got) != 0 {
+		t.Errorf("%q", got)
+	}
+	zero := 0.0
+	all := attrib.KernelRow{Launches: 4, Measured: attrib.Measured{
+		FLOP: 2e9, FLOPLaunches: 4, TFLOPS: 623.44, Bytes: 2_500_000, Bandwidth: 987.04,
+		MessageBytes: 8_000_000, AlgorithmSpeed: 80, BusSpeed: 140, Occupancy: &zero,
+	}}
+	want := []string{"623 TFLOP/s", "2.5 MB at 987 GB/s", "8 MB given, 80 GB/s, waiting counted", "140 GB/s on the bus", "est. occupancy 0 %"}
+	if got := kernelRates(&all); !slices.Equal(got, want) {
+		t.Errorf("%q", got)
+	}
+	all.FLOPLaunches = 3
+	if got := kernelRates(&all)[0]; got != "623 TFLOP/s in the 3 launches of known shape" {
+		t.Errorf("%q", got)
 	}
 }
