@@ -22,6 +22,11 @@ type rawEvent struct {
 	offset           int64
 }
 
+// foreign reports whether an object has members, and none of an event.
+func (e *rawEvent) foreign() bool {
+	return e.phase == nil && e.cat == nil && e.name == nil && e.ts == nil && len(bytes.Trim(e.raw, "{} \t\r\n")) > 0
+}
+
 // builder turns raw events into the tables of a Trace.
 type builder struct {
 	t    *Trace

@@ -304,6 +304,7 @@ func TestWhatIsNoTraceIsRefusedInOneLine(t *testing.T) {
 		`{"traceEvents":`:                 "it ends or breaks off before traceEvents",
 		`{"a":1} `:                        "without traceEvents",
 		`[1,2]`:                           "not one of events",
+		`[{"file":"a","mode":"FULL"}]`:    "its first object has no ph",
 		`{"a" 1}`:                         "without traceEvents",
 		`{a:1}`:                           "it is no JSON at byte 1",
 		"\x1f\x8b\x08":                    "gzip",

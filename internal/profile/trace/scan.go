@@ -47,6 +47,7 @@ type scanner struct {
 	end  error  // why no more text comes; nil while it may
 
 	events int64
+	alone  bool // the array stands without a document around it
 	brk    *Break
 	e      rawEvent
 	hops   [keyCount][2]hop
@@ -215,6 +216,7 @@ func (s *scanner) bare() (bool, error) {
 	if !objects {
 		return false, &NotTraceError{s.name, "it is a JSON array, but not one of events"}
 	}
+	s.alone = true
 	return true, s.array()
 }
 
@@ -519,6 +521,9 @@ func (s *scanner) entry() error {
 		switch st {
 		case whole:
 			s.e.raw = s.b[s.pos:end]
+			if s.alone && s.events == 0 && s.e.foreign() {
+				return &NotTraceError{s.name, "it is a JSON array, but not one of events: its first object has no ph"}
+			}
 			s.pos = end
 			s.sink.add(&s.e)
 			return s.count()
