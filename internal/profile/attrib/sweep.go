@@ -98,8 +98,8 @@ const maxAtOnce = 256
 type running struct {
 	works     []int32        // ordered by arrival
 	aside     map[int32]bool // works beyond maxAtOnce
-	perStream map[int32]int // works by stream
-	compute   map[int32]int // compute kernels by stream
+	perStream map[int32]int  // works by stream
+	compute   map[int32]int  // compute kernels by stream
 	perStage  map[Stage]int
 }
 
