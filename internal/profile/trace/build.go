@@ -187,6 +187,9 @@ func (b *builder) addSpan(e *rawEvent, kind Category) {
 		if !a.hasStream {
 			a.stream, _ = parseInt(e.tid)
 		}
+		if b.t.GPU.Len() >= b.o.MaxWork && b.full == nil {
+			b.full = &LimitError{Source: b.t.Source, What: "pieces of GPU work", Limit: int64(b.o.MaxWork)}
+		}
 		*b.t.GPU.Append() = GPU{Span: span, Cat: kind, Corr: a.corr, Ext: a.ext, Stream: a.stream, Device: int32(a.device), Args: b.keep(a.kept)}
 	}
 }

@@ -9,8 +9,12 @@ type Options struct {
 	Args ArgPolicy
 	// MaxBytes of decompressed text are read at most; 0 is 32 GiB. More is an error.
 	MaxBytes int64
-	// MaxEvents is the most entries of traceEvents; 0 is 200 million.
+	// MaxEvents is the most entries of traceEvents; 0 is 64 million, about 18 GB of
+	// text. It bounds the memory of small files that say the same again and again.
 	MaxEvents int64
+	// MaxWork is the most pieces of GPU work; 0 is 4 million. Resolving one into
+	// tables takes about 500 bytes.
+	MaxWork int
 	// MaxNames is the most distinct strings; 0 is 8 million.
 	MaxNames int
 	// MaxText is the most bytes of distinct strings and of kept args, each; 0 is 1 GiB.
@@ -60,7 +64,10 @@ func (o Options) withDefaults() Options {
 		o.MaxBytes = 32 << 30
 	}
 	if o.MaxEvents <= 0 {
-		o.MaxEvents = 200e6
+		o.MaxEvents = 64e6
+	}
+	if o.MaxWork <= 0 {
+		o.MaxWork = 4e6
 	}
 	if o.MaxNames <= 0 {
 		o.MaxNames = 8 << 20
@@ -83,7 +90,7 @@ type LimitError struct {
 }
 
 func (e *LimitError) Error() string {
-	return fmt.Sprintf("%s: more than %d %s (at byte %d of the decompressed text); raise the limit if the file is a real trace", e.Source, e.Limit, e.What, e.Offset)
+	return fmt.Sprintf("%s: more than %d %s (at byte %d of the decompressed text); if this is a real trace, record fewer steps", e.Source, e.Limit, e.What, e.Offset)
 }
 
 // NotTraceError is a readable file that is no profiler trace.

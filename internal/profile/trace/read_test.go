@@ -389,7 +389,10 @@ func TestDistinctNamesAndThreadsAreLimited(t *testing.T) {
 	if _, err := read(text, Options{MaxText: 1000}); !errors.As(err, &limit) {
 		t.Errorf("text: %v", err)
 	}
-	if tr, err := read(text, Options{}); err != nil || tr.GPU.Len() != 2000 || len(tr.Threads) != 2000 {
+	if _, err := read(text, Options{MaxWork: 1000}); !errors.As(err, &limit) || limit.What != "pieces of GPU work" {
+		t.Errorf("GPU work: %v", err)
+	}
+	if tr, err := read(text, Options{MaxWork: 2000}); err != nil || tr.GPU.Len() != 2000 || len(tr.Threads) != 2000 {
 		t.Errorf("%v", err)
 	}
 }
