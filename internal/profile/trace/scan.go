@@ -548,7 +548,11 @@ func (s *scanner) count() error {
 	if s.events > s.o.MaxEvents {
 		return s.limit("events", s.o.MaxEvents)
 	}
-	return s.sink.stopped()
+	err := s.sink.stopped()
+	if limit, ok := err.(*LimitError); ok {
+		limit.Offset = s.offset()
+	}
+	return err
 }
 
 // oddEntry passes over an entry that is no object.
