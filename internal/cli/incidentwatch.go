@@ -24,6 +24,7 @@ type watchRequest struct {
 	on, rules []string
 	most      time.Duration
 	after     time.Duration
+	look      time.Duration // between two looks
 }
 
 func newIncidentWatchCommand(a *app) *cobra.Command {
@@ -38,9 +39,15 @@ named signals is raised. What is asked meanwhile is what collect asks, without t
 Exit codes: 0 a signal was raised and the bundle is written, 1 none was within --for,
 2 wrong usage, 3 the bundle could not be written, 130 interrupted before a signal.`,
 		Example: `  llmdyno incident watch --url http://127.0.0.1:30000 --on R-KV-SAT --on R-RETRACT
-  llmdyno incident watch --targets servers.txt --on high --every 15s --for 8h --watch 60s --out case.tar.zst`,
+  llmdyno incident watch --targets servers.txt --on critical --every 15s --for 8h --watch 60s --out case.tar.zst`,
 		Args: exactArgs(0, "only options"),
-		RunE: func(c *cobra.Command, _ []string) error { return a.runWatch(c.Context(), &r) },
+		RunE: func(c *cobra.Command, _ []string) error {
+			r.look = watchEvery
+			if c.Flags().Changed("every") {
+				r.look = r.every
+			}
+			return a.runWatch(c.Context(), &r)
+		},
 	}
 	r.flags(c)
 	f := c.Flags()
@@ -70,15 +77,11 @@ func (a *app) runWatch(ctx context.Context, r *watchRequest) error {
 	if r.most < 0 || r.after < 0 || r.every < 100*time.Millisecond {
 		return failf(ExitUsage, "see: llmdyno incident watch --help", "--for and --watch must not be below 0, --every not below 100ms")
 	}
-	every := r.every
-	if every == time.Second { // its default is that of samples
-		every = watchEvery
-	}
 	o, found, err := a.collectOptions(ctx, &r.collectRequest)
 	if err != nil {
 		return err
 	}
-	raised, err := a.waitFor(ctx, r, o, rules, every)
+	raised, err := a.waitFor(ctx, r, o, rules, r.look)
 	switch {
 	case err != nil:
 		return err
