@@ -94,7 +94,11 @@ func tensorParallel(given int, s settings, files []readFile) TPSize {
 	case group > 0:
 		return TPSize{Size: group, Source: "smallest group of the collectives in the trace", Inferred: true}
 	case world == 1, world > 1 && collectives:
-		return TPSize{Size: world, Source: "world size of the trace, so at most", Inferred: world > 1}
+		source := "world size of the trace"
+		if world > 1 {
+			source += ", so at most"
+		}
+		return TPSize{Size: world, Source: source, Inferred: world > 1}
 	}
 	return TPSize{}
 }
