@@ -392,20 +392,18 @@ func compareRanks(groups []part) *attrib.RankReport {
 	if len(groups) < 2 {
 		return nil
 	}
-	var labels []string
-	var tls []*attrib.Timeline
+	var ranks []attrib.Rank
 	for i, g := range groups {
-		for _, tl := range g.tls {
+		for j, tl := range g.tls {
 			if len(tl.Works) > 0 {
-				labels = append(labels, cmp.Or(g.rank, fmt.Sprintf("%d", i)))
-				tls = append(tls, tl)
+				ranks = append(ranks, attrib.Rank{Label: cmp.Or(g.rank, fmt.Sprintf("%d", i)), Timeline: tl, Overlap: g.found[j].overlapSummary})
 			}
 		}
 	}
-	if len(tls) < 2 {
+	if len(ranks) < 2 {
 		return nil
 	}
-	report := attrib.Ranks(labels, tls)
+	report := attrib.Ranks(ranks)
 	return &report
 }
 

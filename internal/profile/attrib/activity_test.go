@@ -152,6 +152,13 @@ func TestLayersNeedARepeat(t *testing.T) {
 	}
 }
 
+func rankOf(t *testing.T, label, text string) Rank {
+	t.Helper()
+	tl := timelineOf(t, text)
+	sum, _ := Overlap(tl, Kernels(tl))
+	return Rank{Label: label, Timeline: tl, Overlap: sum}
+}
+
 func TestRanksNameTheStraggler(t *testing.T) {
 	var text [3]strings.Builder
 	for k := range 10 {
@@ -164,11 +171,11 @@ func TestRanksNameTheStraggler(t *testing.T) {
 			text[r].WriteString("kernel " + strconv.Itoa(200*k+compute) + " " + strconv.Itoa(wait) + " ncclDevKernel_AllReduce\n")
 		}
 	}
-	var tls []*Timeline
+	var ranks []Rank
 	for r := range text {
-		tls = append(tls, timelineOf(t, text[r].String()))
+		ranks = append(ranks, rankOf(t, strconv.Itoa(r), text[r].String()))
 	}
-	rep := Ranks([]string{"0", "1", "2"}, tls)
+	rep := Ranks(ranks)
 	if !rep.Ranks[1].Straggler || rep.Ranks[0].Straggler || rep.Ranks[2].Straggler {
 		t.Fatalf("ranks %+v", rep.Ranks)
 	}
@@ -182,7 +189,7 @@ func TestRanksNameTheStraggler(t *testing.T) {
 }
 
 func TestRanksOfOneFile(t *testing.T) {
-	rep := Ranks([]string{"0"}, []*Timeline{timelineOf(t, "kernel 0 10 ncclDevKernel_AllReduce")})
+	rep := Ranks([]Rank{rankOf(t, "0", "kernel 0 10 ncclDevKernel_AllReduce")})
 	if len(rep.Ranks) != 1 || rep.Ranks[0].Straggler || len(rep.Collectives) != 0 {
 		t.Errorf("%+v", rep)
 	}

@@ -3,6 +3,8 @@ package attrib
 import (
 	"cmp"
 	"slices"
+
+	"llmdyno/internal/profile/trace"
 )
 
 // probe asks which spans of a group (a thread, a process) are active at a time.
@@ -100,4 +102,19 @@ func (p *probes) answer(spans []active, visit func(q probe, stack []active)) {
 		}
 		visit(q, stack)
 	}
+}
+
+// framesAt answers probes by thread and time with the Python frames around them.
+func framesAt(t *trace.Trace, list []probe, visit func(q probe, stack []active)) {
+	if len(list) == 0 || t.Frames.Len() == 0 {
+		return
+	}
+	p := newProbes(list, len(t.Threads))
+	var spans []active
+	for i, f := range t.Frames.All() {
+		if p.hit(int32(f.Thread), f.Start, f.End()) {
+			spans = append(spans, active{start: f.Start, end: f.End(), group: int32(f.Thread), row: int32(i)})
+		}
+	}
+	p.answer(spans, visit)
 }

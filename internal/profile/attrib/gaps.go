@@ -69,7 +69,6 @@ type gapProbe struct {
 // the reason, and if what the device did last was a copy to the host, that.
 // engines tell whose frames say most.
 func Gaps(tl *Timeline, engines engine.Set) (IdleSummary, []GapRow) {
-	s := sweep(tl)
 	var sum IdleSummary
 	if len(tl.Works) == 0 {
 		return sum, nil
@@ -77,20 +76,22 @@ func Gaps(tl *Timeline, engines engine.Set) (IdleSummary, []GapRow) {
 	waits := waitsByThread(tl.Trace)
 	var probes []gapProbe
 	ends := lastEnds(tl)
-	work := 0
 	small := map[Stage]Nanos{}
 	sum.StageSmallUS = small
-	for _, g := range s.gaps {
-		sum.IdleUS += Nanos(g.to - g.from)
-		for tl.Works[work].Start < g.to {
-			work++
-		}
-		if g.to-g.from < gapMinNS {
-			sum.SmallUS += Nanos(g.to - g.from)
-			small[tl.Works[work].Stage] += Nanos(g.to - g.from)
+	for i, before := range ends {
+		w := &tl.Works[i]
+		if before < 0 || w.Start <= tl.Works[before].End() {
 			continue
 		}
-		probes = append(probes, classify(tl, g, int32(work), ends[work], waits))
+		g := span{tl.Works[before].End(), w.Start}
+		idle := Nanos(g.to - g.from)
+		sum.IdleUS += idle
+		if idle < gapMinNS {
+			sum.SmallUS += idle
+			small[w.Stage] += idle
+			continue
+		}
+		probes = append(probes, classify(tl, g, int32(i), before, waits))
 	}
 	first, last := tl.Works[0].Start, int64(0)
 	for i := range tl.Works {
@@ -189,7 +190,7 @@ func gapRows(tl *Timeline, engines engine.Set, probes []gapProbe, whole int64) [
 	at := map[key]int{}
 	var rows []GapRow
 	var nexts []map[string]int64
-	for i, location := range framesAt(tl, engines, probes) {
+	for i, location := range gapFrames(tl, engines, probes) {
 		p := &probes[i]
 		w := &tl.Works[p.next]
 		k := key{w.Stage, p.cause, location, tl.Ops[w.Op]}
@@ -228,9 +229,9 @@ func heaviest(m map[string]int64) string {
 	return best
 }
 
-// framesAt is, for each probe, the location of the best frame that is active at
+// gapFrames is, for each probe, the location of the best frame that is active at
 // its time on its thread; that of the next work's launch where there is none.
-func framesAt(tl *Timeline, engines engine.Set, gaps []gapProbe) []string {
+func gapFrames(tl *Timeline, engines engine.Set, gaps []gapProbe) []string {
 	out := make([]string, len(gaps))
 	var list []probe
 	for i := range gaps {
@@ -239,36 +240,11 @@ func framesAt(tl *Timeline, engines engine.Set, gaps []gapProbe) []string {
 			list = append(list, probe{at: gaps[i].at, group: int32(gaps[i].thread), id: int32(i)})
 		}
 	}
-	if len(list) == 0 || tl.Trace.Frames.Len() == 0 {
-		return out
-	}
-	p := newProbes(list, len(tl.Trace.Threads))
-	var spans []active
-	for i, f := range tl.Trace.Frames.All() {
-		if p.hit(int32(f.Thread), f.Start, f.End()) {
-			spans = append(spans, active{start: f.Start, end: f.End(), group: int32(f.Thread), row: int32(i)})
-		}
-	}
 	src := newSources(engines)
-	p.answer(spans, func(q probe, stack []active) {
-		if best := src.foremost(tl.Trace, q.at, stack); best != nil {
-			out[q.id] = best.location
+	framesAt(tl.Trace, list, func(q probe, stack []active) {
+		if best := src.foremost(tl.Trace, q.at, stack); best >= 0 {
+			out[q.id] = src.frame(tl.Trace, stack[best]).location
 		}
 	})
 	return out
-}
-
-// foremost is the frame with the highest rank among those that contain a time,
-// of equals the innermost; nil when none says anything.
-func (s *sources) foremost(t *trace.Trace, at int64, stack []active) *place {
-	var best *place
-	for i := range stack {
-		if stack[i].contains(at) {
-			p := s.of(t, t.Frames.At(int(stack[i].row)).Name)
-			if p.rank > 0 && (best == nil || p.rank >= best.rank) {
-				best = &place{rank: p.rank, location: p.location, path: p.path}
-			}
-		}
-	}
-	return best
 }

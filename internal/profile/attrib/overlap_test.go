@@ -283,7 +283,8 @@ func TestCrowdedTimeline(t *testing.T) {
 			t.Fatalf("work %d: %d ns of %d", i, got, tl.Works[i].Dur)
 		}
 	}
-	if s.union != 11_000 || s.cross != 11_000 || s.maxStreams != 3 || len(s.gaps) != 0 {
-		t.Errorf("busy %d, cross %d, %d streams, gaps %v", s.union, s.cross, s.maxStreams, s.gaps)
+	idle, gaps := Gaps(tl, nil)
+	if s.union != 11_000 || s.cross != 11_000 || s.maxStreams != 3 || idle.IdleUS != 0 || len(gaps) != 0 {
+		t.Errorf("busy %d, cross %d, %d streams, idle %+v, gaps %v", s.union, s.cross, s.maxStreams, idle, gaps)
 	}
 }

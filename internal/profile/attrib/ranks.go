@@ -39,6 +39,13 @@ type CollectiveRow struct {
 	SlowHits int     `json:"last_to_arrive_calls"`
 }
 
+// Rank is one rank to compare: its timeline, and what [Overlap] says of it.
+type Rank struct {
+	Label    string
+	Timeline *Timeline
+	Overlap  OverlapSummary
+}
+
 // RankReport compares the ranks of one run.
 type RankReport struct {
 	Ranks       []RankRow       `json:"ranks"`
@@ -59,15 +66,15 @@ const (
 // name and order on each rank; of one collective the rank with the shortest
 // kernel came last, and what the others took longer they waited. That needs no
 // common clock.
-func Ranks(labels []string, tls []*Timeline) RankReport {
+func Ranks(ranks []Rank) RankReport {
 	rep := RankReport{Note: "collectives matched by name and order; the shortest kernel of each is the rank that came last"}
-	calls := make([]map[string][]int64, len(tls))
-	for i, tl := range tls {
-		row, byName := rankRow(labels[i], tl)
+	calls := make([]map[string][]int64, len(ranks))
+	for i := range ranks {
+		row, byName := rankRow(&ranks[i])
 		rep.Ranks = append(rep.Ranks, row)
 		calls[i] = byName
 	}
-	if len(tls) < 2 {
+	if len(ranks) < 2 {
 		rep.Note = "one rank: nothing to compare with"
 		return rep
 	}
@@ -75,9 +82,9 @@ func Ranks(labels []string, tls []*Timeline) RankReport {
 	return rep
 }
 
-func rankRow(label string, tl *Timeline) (RankRow, map[string][]int64) {
-	s := sweep(tl)
-	r := RankRow{Rank: label, Source: tl.Trace.Source, Device: tl.PID(), Kernels: len(tl.Works), BusyUS: Nanos(s.union)}
+func rankRow(rank *Rank) (RankRow, map[string][]int64) {
+	tl := rank.Timeline
+	r := RankRow{Rank: rank.Label, Source: tl.Trace.Source, Device: tl.PID(), Kernels: len(tl.Works), BusyUS: rank.Overlap.BusyUS, CommOpen: rank.Overlap.CollectiveUS}
 	byName := map[string][]int64{}
 	last := int64(0)
 	for i := range tl.Works {
@@ -85,7 +92,6 @@ func rankRow(label string, tl *Timeline) (RankRow, map[string][]int64) {
 		last = max(last, w.End())
 		if n := &tl.Names[w.Name]; n.Class == kernel.Communication {
 			r.CommUS += Nanos(w.Dur)
-			r.CommOpen += Nanos(s.times[i].exposed)
 			byName[n.Canonical] = append(byName[n.Canonical], w.Dur)
 		}
 	}

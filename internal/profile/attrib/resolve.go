@@ -425,37 +425,20 @@ func (r *resolver) findFrames(when func(*query) (int64, trace.ThreadID)) {
 			}
 		}
 	}
-	if len(list) == 0 {
-		return
-	}
-	p := newProbes(list, len(r.t.Threads))
-	var spans []active
-	for i, f := range r.t.Frames.All() {
-		if p.hit(int32(f.Thread), f.Start, f.End()) {
-			spans = append(spans, active{start: f.Start, end: f.End(), group: int32(f.Thread), row: int32(i)})
-		}
-	}
-	p.answer(spans, func(b probe, stack []active) { r.queries[b.id].site = r.site(b.at, stack) })
+	framesAt(r.t, list, func(b probe, stack []active) { r.queries[b.id].site = r.site(b.at, stack) })
 }
 
 // site chooses among the frames that contain a time the one with the highest
 // rank, of equals the innermost; -1 when none says anything.
 func (r *resolver) site(at int64, stack []active) int32 {
-	best, rank := -1, int32(0)
-	for i := range stack {
-		if stack[i].contains(at) {
-			if p := r.place(stack[i]); p.rank > 0 && p.rank >= rank {
-				best, rank = i, p.rank
-			}
-		}
-	}
+	best := r.src.foremost(r.t, at, stack)
 	if best < 0 {
 		return -1
 	}
 	var kept []trace.NameID
 	key := make([]byte, 0, 4*(best+1))
 	for i := range best + 1 {
-		if stack[i].contains(at) && r.place(stack[i]).rank > 0 {
+		if stack[i].contains(at) && r.src.frame(r.t, stack[i]).rank > 0 {
 			id := r.t.Frames.At(int(stack[i].row)).Name
 			kept = append(kept, id)
 			key = append(key, byte(id), byte(id>>8), byte(id>>16), byte(id>>24))
@@ -468,10 +451,6 @@ func (r *resolver) site(at int64, stack []active) int32 {
 		r.sites = append(r.sites, r.newSite(kept))
 	}
 	return row
-}
-
-func (r *resolver) place(a active) *place {
-	return r.src.of(r.t, r.t.Frames.At(int(a.row)).Name)
 }
 
 func (r *resolver) newSite(frames []trace.NameID) Site {

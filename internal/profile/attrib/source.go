@@ -67,6 +67,25 @@ func (s *sources) of(t *trace.Trace, id trace.NameID) *place {
 	return p
 }
 
+// frame reads the frame behind an active span.
+func (s *sources) frame(t *trace.Trace, a active) *place {
+	return s.of(t, t.Frames.At(int(a.row)).Name)
+}
+
+// foremost is the frame with the highest rank among those that contain a time,
+// of equals the innermost; -1 when none says anything.
+func (s *sources) foremost(t *trace.Trace, at int64, stack []active) int {
+	best, rank := -1, int32(0)
+	for i := range stack {
+		if stack[i].contains(at) {
+			if p := s.frame(t, stack[i]); p.rank > 0 && p.rank >= rank {
+				best, rank = i, p.rank
+			}
+		}
+	}
+	return best
+}
+
 // read splits "path.py(12): function" and ranks it.
 func (s *sources) read(text string) place {
 	none := place{path: "-", engine: -1}

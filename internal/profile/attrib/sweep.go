@@ -76,9 +76,8 @@ type swept struct {
 	sum         int64
 	maxStreams  int
 	streamsUsed int
-	gaps        []span // between two busy stretches
-	looked      int    // works looked at over all slices: what the sweep costs
-	aside       int    // works that took no part in sharing
+	looked      int // works looked at over all slices: what the sweep costs
+	aside       int // works that took no part in sharing
 }
 
 type span struct{ from, to int64 }
@@ -116,13 +115,9 @@ func sweep(tl *Timeline) *swept {
 	}
 	s.streamsUsed = len(used)
 	var last int64
-	for i, e := range edges {
-		switch {
-		case i == 0:
-		case len(a.perStream) > 0 && e.at > last:
+	for _, e := range edges {
+		if len(a.perStream) > 0 && e.at > last {
 			s.slice(tl, &a, e.at-last)
-		case e.at > last:
-			s.gaps = append(s.gaps, span{last, e.at})
 		}
 		last = e.at
 		a.apply(tl, e)
