@@ -5,11 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -18,49 +16,17 @@ import (
 	"llmdyno/internal/engine"
 	"llmdyno/internal/engine/sglang"
 	"llmdyno/internal/incident/dump"
+	"llmdyno/internal/pipenet"
 )
-
-// pipes is a listener whose connections are pipes within the process.
-type pipes struct {
-	conns  chan net.Conn
-	closed chan struct{}
-	once   sync.Once
-}
-
-func newPipes() *pipes { return &pipes{conns: make(chan net.Conn), closed: make(chan struct{})} }
-
-func (p *pipes) Accept() (net.Conn, error) {
-	select {
-	case c := <-p.conns:
-		return c, nil
-	case <-p.closed:
-		return nil, net.ErrClosed
-	}
-}
-
-func (p *pipes) Close() error   { p.once.Do(func() { close(p.closed) }); return nil }
-func (p *pipes) Addr() net.Addr { return &net.UnixAddr{Name: "pipes", Net: "pipe"} }
-
-func (p *pipes) dial(ctx context.Context, _, _ string) (net.Conn, error) {
-	ours, theirs := net.Pipe()
-	select {
-	case p.conns <- theirs:
-		return ours, nil
-	case <-p.closed:
-		return nil, &net.OpError{Op: "dial", Net: "pipe", Err: net.ErrClosed}
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-}
 
 // replayed runs body against a server behind pipes, in a bubble.
 func replayed(t *testing.T, e *engine.Engine, h http.Handler, body func(ctx context.Context, target Target)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		p := newPipes()
+		p := pipenet.Listen()
 		srv := &http.Server{Handler: h}
 		go srv.Serve(p)
-		c, err := client.New(client.Options{BaseURL: "http://server", Dial: p.dial, Conns: 1000, Engine: e})
+		c, err := client.New(client.Options{BaseURL: "http://server", Dial: p.Dial, Conns: 1000, Engine: e})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -214,7 +180,7 @@ func TestNativeEndpoints(t *testing.T) {
 func TestServerDies(t *testing.T) {
 	replayed(t, nil, http.HandlerFunc(answer), func(ctx context.Context, target Target) {
 		var srv *http.Server
-		p := newPipes()
+		p := pipenet.Listen()
 		srv = &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			raw, _ := io.ReadAll(r.Body)
 			if strings.Contains(string(raw), "poison") {
@@ -226,7 +192,7 @@ func TestServerDies(t *testing.T) {
 			answer(w, r)
 		})}
 		go srv.Serve(p)
-		c, err := client.New(client.Options{BaseURL: "http://server", Dial: p.dial})
+		c, err := client.New(client.Options{BaseURL: "http://server", Dial: p.Dial})
 		if err != nil {
 			t.Fatal(err)
 		}

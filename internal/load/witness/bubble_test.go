@@ -2,11 +2,9 @@ package witness
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"math"
-	"net"
 	"net/http"
 	"slices"
 	"strings"
@@ -20,39 +18,9 @@ import (
 	"llmdyno/internal/engine/all"
 	"llmdyno/internal/load/metric"
 	"llmdyno/internal/load/sample"
+	"llmdyno/internal/pipenet"
 	"llmdyno/internal/sim"
 )
-
-// pipes is a listener whose connections are pipes within the process.
-type pipes struct {
-	conns chan net.Conn
-	done  chan struct{}
-	once  sync.Once
-}
-
-func (p *pipes) Accept() (net.Conn, error) {
-	select {
-	case c := <-p.conns:
-		return c, nil
-	case <-p.done:
-		return nil, net.ErrClosed
-	}
-}
-
-func (p *pipes) Close() error   { p.once.Do(func() { close(p.done) }); return nil }
-func (p *pipes) Addr() net.Addr { return &net.UnixAddr{Name: "pipe", Net: "unix"} }
-
-func (p *pipes) dial(ctx context.Context, _, _ string) (net.Conn, error) {
-	ours, theirs := net.Pipe()
-	select {
-	case p.conns <- theirs:
-		return ours, nil
-	case <-p.done:
-		return nil, &net.OpError{Op: "dial", Net: "pipe", Err: errors.New("connection refused")}
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-}
 
 // metricsWords switch on the pages of metrics of a captured engine.
 func metricsWords(t *testing.T, e *engine.Engine) (words []string) {
@@ -99,10 +67,10 @@ func serve(t *testing.T, e *engine.Engine, body func(t *testing.T, c *client.Cli
 		ctx, cancel := context.WithCancel(t.Context())
 		var wg sync.WaitGroup
 		wg.Go(func() { eng.Run(ctx) })
-		p := &pipes{conns: make(chan net.Conn), done: make(chan struct{})}
+		p := pipenet.Listen()
 		srv := &http.Server{Handler: eng}
 		wg.Go(func() { srv.Serve(p) })
-		c, err := client.New(client.Options{BaseURL: "http://engine", Engine: e, Dial: p.dial})
+		c, err := client.New(client.Options{BaseURL: "http://engine", Engine: e, Dial: p.Dial})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -269,7 +237,7 @@ func (v Verdict) metric(q engine.Quantity) (float64, bool) {
 // fakeServer answers with one page after the other, then with the last.
 func fakeServer(t *testing.T, table []engine.Metric, pages ...string) *client.Client {
 	e := &engine.Engine{Title: "Fake", Endpoints: []engine.Endpoint{{Name: engine.EndpointMetrics, Method: "GET", Path: "/metrics"}}, Metrics: table}
-	p := &pipes{conns: make(chan net.Conn), done: make(chan struct{})}
+	p := pipenet.Listen()
 	n := 0
 	srv := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		page := pages[min(n, len(pages)-1)]
@@ -281,7 +249,7 @@ func fakeServer(t *testing.T, table []engine.Metric, pages ...string) *client.Cl
 		io.WriteString(w, page)
 	})}
 	go srv.Serve(p)
-	c, err := client.New(client.Options{BaseURL: "http://engine", Engine: e, Dial: p.dial})
+	c, err := client.New(client.Options{BaseURL: "http://engine", Engine: e, Dial: p.Dial})
 	if err != nil {
 		t.Fatal(err)
 	}

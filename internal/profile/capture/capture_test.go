@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -18,39 +17,9 @@ import (
 	"llmdyno/internal/client"
 	"llmdyno/internal/engine"
 	"llmdyno/internal/engine/all"
+	"llmdyno/internal/pipenet"
 	"llmdyno/internal/sim"
 )
-
-// pipes is a listener whose connections are pipes within the process.
-type pipes struct {
-	conns chan net.Conn
-	done  chan struct{}
-	once  sync.Once
-}
-
-func (p *pipes) Accept() (net.Conn, error) {
-	select {
-	case c := <-p.conns:
-		return c, nil
-	case <-p.done:
-		return nil, net.ErrClosed
-	}
-}
-
-func (p *pipes) Close() error   { p.once.Do(func() { close(p.done) }); return nil }
-func (p *pipes) Addr() net.Addr { return &net.UnixAddr{Name: "pipe", Net: "unix"} }
-
-func (p *pipes) dial(ctx context.Context, _, _ string) (net.Conn, error) {
-	ours, theirs := net.Pipe()
-	select {
-	case p.conns <- theirs:
-		return ours, nil
-	case <-p.done:
-		return nil, &net.OpError{Op: "dial", Net: "pipe", Err: errors.New("connection refused")}
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-}
 
 const model = "some/Model-8B"
 
@@ -114,7 +83,7 @@ func capturing(t *testing.T, id engine.ID, o setup, check func(t *testing.T, b *
 		if err != nil {
 			t.Fatal(err)
 		}
-		p := &pipes{conns: make(chan net.Conn), done: make(chan struct{})}
+		p := pipenet.Listen()
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error, 1)
 		go func() {
@@ -122,7 +91,7 @@ func capturing(t *testing.T, id engine.ID, o setup, check func(t *testing.T, b *
 			p.Close()
 		}()
 		time.Sleep(time.Second)
-		c, err := client.New(client.Options{BaseURL: "http://sim", Engine: e, Dial: p.dial})
+		c, err := client.New(client.Options{BaseURL: "http://sim", Engine: e, Dial: p.Dial})
 		if err != nil {
 			t.Fatal(err)
 		}
